@@ -1,0 +1,96 @@
+import type { AbortOptions } from './abort-options.ts'
+import { PlatformError } from './platform-error.ts'
+
+/** How a link is protected; `spec/transport.md` §2.4. */
+export type ConnectionSecurity = 'mtls' | 'tls' | 'clear'
+
+/** PEM texts of one participant. Private keys stay inside the process that owns them. */
+export interface TlsMaterial {
+  /** Trusted roots for peers. */
+  readonly ca: string
+  /** Own chain, leaf first. Absent: present no certificate. */
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+}
+
+export interface LinkSecurity {
+  readonly mode: ConnectionSecurity
+  /** Required unless `mode` is `clear`. */
+  readonly tls?: TlsMaterial | undefined
+  /** Name the dialled server's certificate must carry; default is the host of the URL. `false` turns the check off (stock behaviour). */
+  readonly serverName?: string | false | undefined
+}
+
+/** What is known of a live link. */
+export interface ConnectionInfo {
+  readonly driver: string
+  readonly mode: ConnectionSecurity
+  readonly localAddress: string
+  readonly remoteAddress: string
+  /** e.g. `TLSv1.3`; absent on clear links. */
+  readonly tlsVersion?: string | undefined
+  /** Key-exchange group as the dialler sees it, e.g. `X25519MLKEM768`. */
+  readonly keyExchange?: string | undefined
+  /** End of validity of the peer's certificate, ms since the epoch. */
+  readonly peerCertificateExpiry?: number | undefined
+  /** SHA-256 of the peer's leaf certificate, hexadecimal. */
+  readonly peerFingerprint?: string | undefined
+}
+
+/**
+ * A full-duplex pipe of whole frames, in order. A frame is opaque but for its first four bytes, its total
+ * length as unsigned big-endian integer (`spec/transport.md` §3.1).
+ */
+export interface Connection extends AsyncDisposable {
+  readonly info: ConnectionInfo
+  /** Common name of the peer's verified certificate; `undefined` on a link that proves none. */
+  readonly peerName: string | undefined
+  readonly bytesSent: number
+  readonly bytesReceived: number
+  /**
+   * Queues one frame, given as its consecutive parts; they are borrowed until the promise resolves and must
+   * not change. Resolves once fewer than the driver's high-water mark of bytes wait to be written.
+   * @throws {TransportError} `ERR_CONNECTION_CLOSED`, `ERR_SEND_TIMEOUT`
+   */
+  send(frame: readonly Uint8Array[], options?: AbortOptions): Promise<void>
+  /**
+   * Hands over each frame in order; called once per connection. If the receiver returns a promise, no further
+   * frame is read until it resolves. The frame is a view that the receiver owns.
+   * @returns when the peer closed in an orderly way or the connection was disposed
+   * @throws {TransportError} `ERR_FRAME_LENGTH`, `ERR_CONNECTION_LOST`
+   */
+  receive(receiver: (frame: Uint8Array) => void | Promise<void>): Promise<void>
+}
+
+export interface Listener extends AsyncDisposable {
+  /** Where it listens, with the real port. */
+  readonly url: URL
+}
+
+/** Opens and accepts connections for its URL schemes. */
+export interface Driver {
+  readonly schemes: readonly string[]
+  /** @throws {TransportError} `ERR_CONNECT_REFUSED`, `ERR_TLS_HANDSHAKE`, `ERR_CONNECT_TIMEOUT` */
+  connect(url: URL, security: LinkSecurity, options?: AbortOptions): Promise<Connection>
+  /** Accepts until the returned listener is disposed. A peer that fails its handshake never reaches `onConnection`. */
+  listen(
+    url: URL,
+    security: LinkSecurity,
+    onConnection: (connection: Connection) => void,
+    options?: AbortOptions,
+  ): Promise<Listener>
+}
+
+export type TransportErrorCode =
+  | 'ERR_CONNECT_REFUSED'
+  | 'ERR_CONNECT_TIMEOUT'
+  | 'ERR_TLS_HANDSHAKE'
+  | 'ERR_LISTEN'
+  | 'ERR_FRAME_LENGTH'
+  | 'ERR_CONNECTION_LOST'
+  | 'ERR_CONNECTION_CLOSED'
+  | 'ERR_SEND_TIMEOUT'
+  | 'ERR_SCHEME_UNKNOWN'
+
+/** A link could not be made or did not last. */
+export class TransportError extends PlatformError<TransportErrorCode> {}

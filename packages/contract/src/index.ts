@@ -1,0 +1,15 @@
+export type { AbortOptions } from './abort-options.ts'
+export { type Clock, systemClock } from './clock.ts'
+export {
+  type Connection,
+  type ConnectionInfo,
+  type ConnectionSecurity,
+  type Driver,
+  type LinkSecurity,
+  type Listener,
+  type TlsMaterial,
+  TransportError,
+  type TransportErrorCode,
+} from './driver.ts'
+export { type LogFields, type Logger, silentLogger } from './logger.ts'
+export { type ErrorDetails, hasCode, messageOf, PlatformError } from './platform-error.ts'

@@ -48,6 +48,11 @@ export interface Connection extends AsyncDisposable {
   readonly bytesSent: number
   readonly bytesReceived: number
   /**
+   * Longest frame accepted from the peer, prefix included. Starts at the driver's small limit for peers that
+   * are not admitted yet; the owner raises it after admission. Applies to frames whose length is read later.
+   */
+  maxFrameBytes: number
+  /**
    * Queues one frame, given as its consecutive parts; they are borrowed until the promise resolves and must
    * not change. Resolves once fewer than the driver's high-water mark of bytes wait to be written.
    * @throws {TransportError} `ERR_CONNECTION_CLOSED`, `ERR_SEND_TIMEOUT`

@@ -12,4 +12,10 @@ export {
   type TransportErrorCode,
 } from './driver.ts'
 export { type LogFields, type Logger, silentLogger } from './logger.ts'
+export {
+  type AcceptedCertificate,
+  CipherError,
+  type CipherErrorCode,
+  type MessageCipher,
+} from './message-cipher.ts'
 export { type ErrorDetails, hasCode, messageOf, PlatformError } from './platform-error.ts'

@@ -1,0 +1,178 @@
+import { numberToBfloat16 } from './bfloat16.ts'
+import { allocate, type DType, holdsDType, kindOf, lanesOf, type TypedArray } from './dtype.ts'
+import { type NumberArray, toNumbers } from './numbers.ts'
+import { TensorError } from './tensor-error.ts'
+
+/** 2^27 + 1: splits a float64 into two halves whose products are exact. */
+const SPLITTER = 134_217_729
+/** Past this the split overflows; results that large need no last bit. */
+const SPLIT_LIMIT = 2 ** 996
+
+/**
+ * The weighted mean Σ w·v / Σ w of one block of elements, over as many contributions as are added.
+ *
+ * Sums in float64, rounded once to the result type in `mean`. For results in float64 and complex128 the
+ * rounding error of every product and sum is carried along in a second float64, so that the mean is
+ * within one unit in the last place of the exact one wherever Σ|w·v| < 2^50·|Σ w·v|, and for any input
+ * within 2^-52 + n²·2^-104 of Σ|w·v| / Σ w for n contributions. For narrower results the error before
+ * that one rounding is at most n·2^-52 of Σ|w·v| / Σ w. Where every partial sum is representable the
+ * mean is exact but for its final division and rounding.
+ *
+ * Infinities and NaN follow IEEE 754. The bits depend on the order of `add` calls (they can differ in the
+ * last place), so callers add in a fixed order.
+ */
+export class WeightedSum {
+  /** Of the result. */
+  readonly dtype: DType
+  readonly #sum: Float64Array
+  /** What the sums lost to rounding; only for results that have float64's precision. */
+  readonly #lost: Float64Array | undefined
+  #weight = 0
+  #weightLost = 0
+
+  /**
+   * @param dtype of the result: a float or complex type
+   * @param length elements of the block
+   */
+  constructor(dtype: DType, length: number) {
+    if (kindOf(dtype) !== 'float' && kindOf(dtype) !== 'complex')
+      throw new TensorError('ERR_TENSOR_DTYPE', `a mean cannot be held in ${dtype}`)
+    this.dtype = dtype
+    this.dtype = dtype
+    // Negative zero is what adding leaves untouched: a mean of -0 is -0, as in NumPy.
+    this.#sum = new Float64Array(length * lanesOf(dtype)).fill(-0)
+    if (dtype === 'float64' || dtype === 'complex128')
+      this.#lost = new Float64Array(this.#sum.length)
+  }
+
+  /** Σ w so far. */
+  get weight(): number {
+    return this.#weight + this.#weightLost
+  }
+
+  /**
+   * Adds one contribution's block. `dtype` may be narrower than the result's, or integer.
+   * @param values borrowed for the call, never kept or changed
+   * @param weight finite and > 0, usually the number of training examples
+   * @throws {RangeError} on a wrong weight or length, before anything is added
+   * @throws {TensorError} `ERR_TENSOR_DTYPE` when the values do not fit the result
+   */
+  add(dtype: DType, values: TypedArray, weight: number): void {
+    if (!(weight > 0 && weight < Infinity))
+      throw new RangeError(`weight must be finite and > 0, got ${weight}`)
+    if (!holdsDType(dtype, values))
+      throw new TensorError('ERR_TENSOR_DTYPE', `the values are not those of ${dtype}`)
+    const lanes = lanesOf(this.dtype)
+    if (lanesOf(dtype) > lanes)
+      throw new TensorError(
+        'ERR_TENSOR_DTYPE',
+        `${dtype} cannot be added to a sum of ${this.dtype}`,
+      )
+    const stride = lanes / lanesOf(dtype)
+    if (values.length * stride !== this.#sum.length)
+      throw new RangeError(`expected ${this.#sum.length / stride} values, got ${values.length}`)
+    const numbers = toNumbers(dtype, values)
+    if (this.#lost === undefined) this.#addPlain(numbers, weight, stride)
+    else this.#addExact(this.#lost, numbers, weight, stride)
+    const total = this.#weight + weight
+    this.#weightLost += sumError(this.#weight, weight, total)
+    this.#weight = total
+  }
+
+  /**
+   * The mean so far, in a new array of the result's type.
+   * @throws {RangeError} before the first `add`
+   */
+  mean(): TypedArray {
+    return this.#divided(this.#weight, this.#weightLost)
+  }
+
+  /** The sum Σ w·v so far, without the division, in a new array of the result's type. */
+  sum(): TypedArray {
+    return this.#divided(1, 0)
+  }
+
+  /** Forgets everything added, to use the same memory for the next block. */
+  reset(): void {
+    this.#sum.fill(-0)
+    this.#lost?.fill(0)
+    this.#weight = 0
+    this.#weightLost = 0
+  }
+
+  #addPlain(values: NumberArray, weight: number, stride: number): void {
+    const sum = this.#sum
+    if (stride === 1) for (let i = 0; i < sum.length; i++) sum[i]! += weight * values[i]!
+    else for (let i = 0; i < values.length; i++) sum[i * stride]! += weight * values[i]!
+  }
+
+  #addExact(lost: Float64Array, values: NumberArray, weight: number, stride: number): void {
+    const sum = this.#sum
+    // The weight's halves are the same for all elements.
+    const scaled = SPLITTER * weight
+    const weightHigh = scaled - (scaled - weight)
+    const weightLow = weight - weightHigh
+    const splittable = weight < SPLIT_LIMIT
+    for (let i = 0; i < values.length; i++) {
+      const at = i * stride
+      const value = values[i]!
+      const product = weight * value
+      const before = sum[at]!
+      const after = before + product
+      sum[at] = after
+      // Dekker's product and Knuth's sum: both errors are exact float64 numbers.
+      const part = after - before
+      let error = before - (after - part) + (product - part)
+      if (splittable && value < SPLIT_LIMIT && value > -SPLIT_LIMIT) {
+        const valueScaled = SPLITTER * value
+        const high = valueScaled - (valueScaled - value)
+        const low = value - high
+        error +=
+          weightLow * low - (product - weightHigh * high - weightLow * high - weightHigh * low)
+      }
+      lost[at]! += error
+    }
+  }
+
+  #divided(weight: number, weightLost: number): TypedArray {
+    if (this.#weight === 0) throw new RangeError('nothing was added')
+    const sum = this.#sum
+    const lost = this.#lost
+    const out = allocate(this.dtype, sum.length / lanesOf(this.dtype))
+    if (lost === undefined) {
+      const total = weight + weightLost
+      if (this.dtype === 'bfloat16')
+        for (let i = 0; i < sum.length; i++) out[i] = numberToBfloat16(sum[i]! / total)
+      else for (let i = 0; i < sum.length; i++) out[i] = sum[i]! / total
+      return out
+    }
+    for (let i = 0; i < sum.length; i++) {
+      const quotient = sum[i]! / weight
+      // What the first quotient leaves over, divided again.
+      const rest = remainder(sum[i]!, quotient, weight) + lost[i]! - quotient * weightLost
+      const corrected = quotient + rest / weight
+      // A zero rest must not turn -0 into 0; an overflow on the way must not turn infinity into NaN.
+      out[i] = rest !== 0 && Number.isFinite(corrected) ? corrected : quotient
+    }
+    return out
+  }
+}
+
+/** `dividend - quotient * divisor`, exact unless something overflows (then NaN or infinite). */
+function remainder(dividend: number, quotient: number, divisor: number): number {
+  const product = quotient * divisor
+  const scaledQ = SPLITTER * quotient
+  const highQ = scaledQ - (scaledQ - quotient)
+  const lowQ = quotient - highQ
+  const scaledD = SPLITTER * divisor
+  const highD = scaledD - (scaledD - divisor)
+  const lowD = divisor - highD
+  const error = lowQ * lowD - (product - highQ * highD - lowQ * highD - highQ * lowD)
+  return dividend - product - error
+}
+
+/** What `total = a + b` lost to rounding (Knuth). */
+function sumError(a: number, b: number, total: number): number {
+  const part = total - a
+  return a - (total - part) + (b - part)
+}

@@ -1,1 +1,3 @@
-export {}
+export { type PipeConnectionOptions, pipeConnection } from './pipe-connection.ts'
+export { tcp } from './tcp.ts'
+export type { TcpOptions } from './tcp-options.ts'

@@ -22,6 +22,14 @@ export {
   type SubjectName,
 } from './issue-certificate.ts'
 export type { KitMark, ParticipantType } from './kit-mark.ts'
+export {
+  type LoginClaim,
+  type LoginSigner,
+  loginSigner,
+  loginVerifier,
+  type ProvenHolder,
+  tokenMac,
+} from './login-proofs.ts'
 export { createMessageCipher, type MessageCipherOptions } from './message-cipher.ts'
 export { PkiError, type PkiErrorCode } from './pki-error.ts'
 export { generatePrivateKey, PrivateKey, parsePrivateKey } from './private-key.ts'

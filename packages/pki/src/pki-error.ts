@@ -31,6 +31,8 @@ export type PkiErrorCode =
   | 'ERR_KEY_FORMAT'
   /** The private key belongs to another certificate. */
   | 'ERR_KEY_MISMATCH'
+  /** Not a signature by the key of the certificate that came with it. */
+  | 'ERR_SIGNATURE'
   /** A certificate cannot be issued with these values. */
   | 'ERR_ISSUE'
 

@@ -11,6 +11,20 @@ export {
   TransportError,
   type TransportErrorCode,
 } from './driver.ts'
+export {
+  type BlobInfo,
+  type ByteRange,
+  isJobState,
+  JOB_STATES,
+  type JobState,
+  type JobStore,
+  type JsonObject,
+  type JsonValue,
+  type StoredJob,
+  StoreError,
+  type StoreErrorCode,
+  type WriteBlobOptions,
+} from './job-store.ts'
 export { type LogFields, type Logger, silentLogger } from './logger.ts'
 export {
   type AcceptedCertificate,

@@ -1,0 +1,197 @@
+import { existsSync, realpathSync } from 'node:fs'
+import { basename, extname, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { ClientPackage } from './client-packages.ts'
+import type { ConfinedProgram } from './confined-program.ts'
+
+/** One folder or file that the program gets to see. */
+export interface Grant {
+  readonly access: 'ro' | 'rw'
+  /** Where it is on the machine. */
+  readonly source: string
+  /** Where the program sees it. */
+  readonly target: string
+}
+
+/** The machine as a trainer sees it. */
+export interface SandboxView {
+  readonly grants: readonly Grant[]
+  /** Program, options, script, arguments, as the trainer sees them. */
+  readonly command: readonly [string, ...string[]]
+  readonly environment: Readonly<Record<string, string>>
+  /** What the trainer is told (`TrainerWelcome`). */
+  readonly datasets: Readonly<Record<string, string>>
+  readonly scratchDirectory: string
+  readonly directory: string
+}
+
+/** Without these no program starts that is not linked statically. */
+const SYSTEM_LIBRARIES = [
+  '/usr/lib',
+  '/usr/lib32',
+  '/usr/lib64',
+  '/lib',
+  '/lib32',
+  '/lib64',
+  '/etc/ld.so.cache',
+]
+
+/** As compiled or as source, whichever this module runs from. */
+const SEAT_BELT = fileURLToPath(
+  new URL(`./seat-belt${extname(import.meta.url) === '.ts' ? '.mts' : '.mjs'}`, import.meta.url),
+)
+
+/** Fixed places, so that nothing about the site's own folders shows: `/app`, `/data/<name>`, `/scratch`. */
+export function namespaceView(
+  program: ConfinedProgram,
+  packages: readonly ClientPackage[],
+): SandboxView {
+  const { runtime } = program
+  const isNode = runtime.kind === 'node'
+  const executable = isNode ? `/runtime/${basename(runtime.program)}` : runtime.program
+  const datasets = mapValues(program.datasets ?? {}, (_, name) => `/data/${name}`)
+  const grants: Grant[] = [
+    ...SYSTEM_LIBRARIES.filter(isRealPath).map((path) => readOnly(path, path)),
+    ...(runtime.read ?? []).map((path) => readOnly(path, path)),
+    readOnly(realpathSync(runtime.program), executable),
+    readOnly(program.appDirectory, '/app'),
+    ...Object.entries(program.datasets ?? {}).map(([name, path]) =>
+      readOnly(path, `/data/${name}`),
+    ),
+    { access: 'rw', source: program.scratchDirectory, target: '/scratch' },
+  ]
+  const view = { grants, datasets, scratchDirectory: '/scratch', directory: '/app' }
+  if (!isNode)
+    return {
+      ...view,
+      command: [executable, ...(runtime.options ?? []), ...program.arguments],
+      environment: environmentOf(program, '/scratch', '/tmp'),
+    }
+  const seatBelt = `/runtime/${basename(SEAT_BELT)}`
+  return {
+    ...view,
+    grants: [
+      ...grants,
+      readOnly(SEAT_BELT, seatBelt),
+      ...packages.map(({ name, directory }) => readOnly(directory, `/node_modules/${name}`)),
+    ],
+    command: [
+      executable,
+      ...nodeOptions({
+        seatBelt,
+        read: ['/app', '/data', '/scratch', '/tmp', '/node_modules', seatBelt],
+        write: ['/scratch', '/tmp'],
+      }),
+      ...(runtime.options ?? []),
+      ...program.arguments,
+    ],
+    environment: environmentOf(program, '/scratch', '/tmp'),
+  }
+}
+
+/** The machine's own paths, with Node's permission model as the only limit. */
+export function nodePermissionView(
+  program: ConfinedProgram,
+  packages: readonly ClientPackage[],
+): SandboxView {
+  const { runtime, datasets = {} } = program
+  const real = {
+    app: realpathSync(program.appDirectory),
+    scratch: realpathSync(program.scratchDirectory),
+    datasets: mapValues(datasets, (path) => realpathSync(path)),
+  }
+  const lent = Object.fromEntries(
+    packages.map(({ name, directory, entry }) => [
+      name,
+      pathToFileURL(join(directory, entry)).href,
+    ]),
+  )
+  return {
+    grants: [],
+    datasets: real.datasets,
+    scratchDirectory: real.scratch,
+    directory: real.app,
+    command: [
+      runtime.program,
+      ...nodeOptions({
+        seatBelt: SEAT_BELT,
+        read: [
+          real.app,
+          real.scratch,
+          ...Object.values(real.datasets),
+          ...(runtime.read ?? []),
+          ...packages.map(({ directory }) => directory),
+          SEAT_BELT,
+        ],
+        write: [real.scratch],
+      }),
+      ...(runtime.options ?? []),
+      ...program.arguments,
+    ],
+    environment: {
+      ...environmentOf(program, real.scratch, real.scratch),
+      HANSE_TRAINER_PACKAGES: JSON.stringify(lent),
+    },
+  }
+}
+
+/** No limit at all: for another runtime than Node on a machine without namespaces. */
+export function openView(program: ConfinedProgram): SandboxView {
+  const { runtime, scratchDirectory } = program
+  return {
+    grants: [],
+    datasets: program.datasets ?? {},
+    scratchDirectory,
+    directory: program.appDirectory,
+    command: [runtime.program, ...(runtime.options ?? []), ...program.arguments],
+    environment: environmentOf(program, scratchDirectory, scratchDirectory),
+  }
+}
+
+/** Jobs have no package.json to say that their modules are modules. */
+const QUIET = '--disable-warning=MODULE_TYPELESS_PACKAGE_JSON'
+
+function nodeOptions(options: {
+  seatBelt: string
+  read: readonly string[]
+  write: readonly string[]
+}): string[] {
+  return [
+    '--permission',
+    ...options.read.map((path) => `--allow-fs-read=${path}`),
+    ...options.write.map((path) => `--allow-fs-write=${path}`),
+    '--import',
+    pathToFileURL(options.seatBelt).href,
+    QUIET,
+  ]
+}
+
+function environmentOf(
+  program: ConfinedProgram,
+  home: string,
+  temporary: string,
+): Record<string, string> {
+  return {
+    LANG: 'C.UTF-8',
+    ...program.runtime.environment,
+    HOME: home,
+    TMPDIR: temporary,
+    HANSE_TRAINER_PIPE: '3',
+  }
+}
+
+function readOnly(source: string, target: string): Grant {
+  return { access: 'ro', source, target }
+}
+
+/** Where `/lib` is a link to `/usr/lib`, the link is made anew instead. */
+function isRealPath(path: string): boolean {
+  return existsSync(path) && realpathSync(path) === path
+}
+
+function mapValues<Value, Result>(
+  record: Readonly<Record<string, Value>>,
+  change: (value: Value, key: string) => Result,
+): Record<string, Result> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value, key)]))
+}

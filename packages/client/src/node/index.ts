@@ -1,0 +1,39 @@
+export { ClientError, type ClientErrorCode } from '../client-error.ts'
+export {
+  ARRAY_ALIGNMENT,
+  DEFAULT_FRAME_LIMITS,
+  encodeFrame,
+  type Frame,
+  FrameDecoder,
+  type FrameLimits,
+} from '../frame.ts'
+export {
+  encodeMessage,
+  parseSiteMessage,
+  parseTrainerMessage,
+  type SiteMessage,
+  TRAINER_PROTOCOL,
+  type TrainerMessage,
+  type TrainerWelcome,
+} from '../messages.ts'
+export type { ParamsType, TrainerModel } from '../trainer-model.ts'
+export { type ByteChannel, TrainerSession, type TrainerSessionOptions } from '../trainer-session.ts'
+export type { MetaValue } from '../wire-value.ts'
+export {
+  datasets,
+  getConfig,
+  getJobId,
+  getSiteName,
+  getTaskName,
+  init,
+  isEvaluate,
+  isRunning,
+  isSubmitModel,
+  isTrain,
+  log,
+  receive,
+  scratchDirectory,
+  send,
+  shutdown,
+  systemInfo,
+} from './client.ts'

@@ -1,3 +1,24 @@
+export { type CellComponents, type CellOptions, createCell } from './cell.ts'
+export type {
+  AdoptOptions,
+  Cell,
+  CellReply,
+  CellRequest,
+  ListenOptions,
+  PeerSession,
+  ReplyMessage,
+  RequestHandler,
+  RequestOptions,
+} from './cell-api.ts'
+export { CellError, type CellErrorCode } from './cell-error.ts'
+export { isPlainChannel } from './channels.ts'
+export type { Connector, ConnectorEvents, ConnectorOptions } from './connector.ts'
+export type {
+  IncomingFilter,
+  IncomingFilterMessage,
+  OutgoingFilter,
+  OutgoingFilterMessage,
+} from './filters.ts'
 export { HEADER, type HeaderValue, type MessageHeaders, textHeader } from './headers.ts'
 export type {
   IncomingPortMessage,
@@ -9,3 +30,18 @@ export type {
 } from './message-port.ts'
 export type { PeerLink } from './peer-link.ts'
 export type { KnownReturnCode, ReturnCode } from './return-code.ts'
+export {
+  fqcnFault,
+  isAdminName,
+  isBelow,
+  isOnServer,
+  isSameOrBelow,
+  leafOf,
+  parentOf,
+  parseFqcn,
+  rootOf,
+  SERVER,
+} from './routing/fqcn.ts'
+export type { LinkPolicy, PeerEvents } from './routing/peer-table.ts'
+export { createNameResolver, type NameResolverOptions } from './security/name-resolver.ts'
+export { HANSE_PROPERTY, type RefusalCode } from './sfm/greeting.ts'

@@ -1,4 +1,5 @@
 import type { Connection } from '@hanse/contract'
+import type { HeaderValue } from './headers.ts'
 
 /** A directly connected cell and the connection that leads to it. */
 export interface PeerLink {
@@ -10,4 +11,6 @@ export interface PeerLink {
   readonly role: 'active' | 'passive'
   /** Milliseconds since the epoch. */
   readonly connectedAt: number
+  /** What the peer said of itself in HELLO or READY, e.g. the capabilities under `hanse`. */
+  readonly properties: ReadonlyMap<string, HeaderValue>
 }

@@ -1,0 +1,367 @@
+import {
+  type Clock,
+  type Connection,
+  type Driver,
+  type LinkSecurity,
+  type Listener,
+  type Logger,
+  type MessageCipher,
+  silentLogger,
+  systemClock,
+  TransportError,
+  messageOf as textOf,
+} from '@hanse/contract'
+import type { FobsRegistry } from '@hanse/fobs'
+import type {
+  AdoptOptions,
+  Cell,
+  ListenOptions,
+  PeerSession,
+  ReplyMessage,
+  RequestHandler,
+  RequestOptions,
+} from './cell-api.ts'
+import { CellCore } from './cell-core.ts'
+import { CellError } from './cell-error.ts'
+import { CHANNEL_CELL, TOPIC_BYE } from './channels.ts'
+import { type Connector, type ConnectorOptions, createConnector } from './connector.ts'
+import type { IncomingFilter, OutgoingFilter } from './filters.ts'
+import type { HeaderValue } from './headers.ts'
+import type { PeerLink } from './peer-link.ts'
+import type { ReturnCode } from './return-code.ts'
+import { parseFqcn } from './routing/fqcn.ts'
+import { type LinkPolicy, type PeerEvents, PeerTable } from './routing/peer-table.ts'
+import { createNameResolver } from './security/name-resolver.ts'
+import { HANSE_PROPERTY } from './sfm/greeting.ts'
+import { Session, type SessionOptions } from './sfm/session.ts'
+
+export interface CellComponents {
+  /** Each for its URL schemes. */
+  readonly drivers: readonly Driver[]
+  /** Types that this process may receive. */
+  readonly registry: FobsRegistry
+  readonly clock?: Clock | undefined
+  readonly logger?: Logger | undefined
+  /** For messages encrypted end to end; without one, `secure` fails with `comm_error`. */
+  readonly cipher?: MessageCipher | undefined
+  /** A UUID version 4; default from the platform's WebCrypto. */
+  readonly randomId?: (() => string) | undefined
+  /** From 0 up to 1, for jitter only. */
+  readonly random?: (() => number) | undefined
+}
+
+export interface CellOptions {
+  /** Common name of our own certificate. */
+  readonly ownName?: string | undefined
+  /** FQCN prefix → common name its certificate must carry; for a client `server` → the server's identity. */
+  readonly identities?: ReadonlyMap<string, string> | undefined
+  /** Capabilities announced to Hanse peers under `hanse` in HELLO and READY. */
+  readonly capabilities?: readonly string[] | undefined
+  /** Whether messages for other cells are passed on; default true. */
+  readonly forwards?: boolean | undefined
+  /** Silence after which a peer is pinged; default 20 s. */
+  readonly heartbeatIntervalMs?: number | undefined
+  /** Pings without any sign of life before a link is closed; default 3. */
+  readonly maxMissedPongs?: number | undefined
+  /** Longest wait for HELLO or READY; default 10 s. */
+  readonly handshakeTimeoutMs?: number | undefined
+  /** Hold of the first message after a stock listener's READY; default 60 ms. */
+  readonly stockPeerHoldMs?: number | undefined
+  /** How long a link may take to prove that it lives when another comes under its name; default 2 s. */
+  readonly livenessTimeoutMs?: number | undefined
+  /** Longest frame accepted from an admitted peer; default 512 MiB. */
+  readonly maxFrameBytes?: number | undefined
+  /** Longest payload sent in one message; default what stock peers accept. */
+  readonly maxMessageBytes?: number | undefined
+  /** Bytes waiting for one peer before those who feed it must pause; default 32 MiB. */
+  readonly queueHighWaterBytes?: number | undefined
+  /** Frames waiting for one peer at most; default 16384. */
+  readonly queueMaxFrames?: number | undefined
+  /** Connections of all listeners that have not said HELLO yet; default 256. */
+  readonly maxUnadmitted?: number | undefined
+  /** Directly connected cells; default 10000. */
+  readonly maxPeers?: number | undefined
+  /** Requests of our own under way; default 65536. */
+  readonly maxPendingRequests?: number | undefined
+  /** Requests of one link running at a time; default 1024. */
+  readonly maxRequestsPerLink?: number | undefined
+  /** Peer certificates kept for encryption; default 1024. */
+  readonly maxCertificates?: number | undefined
+  /** Default 1 h. */
+  readonly certificateMaxAgeMs?: number | undefined
+  /** How long disposal waits for goodbyes and running handlers; default 500 ms each. */
+  readonly closeTimeoutMs?: number | undefined
+}
+
+/**
+ * Builds a cell without links; it owns everything it opens or adopts.
+ * @throws {CellError} `ERR_FQCN`
+ */
+export function createCell(
+  fqcn: string,
+  components: CellComponents,
+  options: CellOptions = {},
+): Cell {
+  return new LinkedCell(parseFqcn(fqcn), components, options)
+}
+
+class LinkedCell implements Cell {
+  readonly fqcn: string
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #drivers = new Map<string, Driver>()
+  readonly #peers: PeerTable
+  readonly #core: CellCore
+  readonly #properties: ReadonlyMap<string, HeaderValue>
+  readonly #sessionOptions: SessionOptions
+  readonly #random: () => number
+  readonly #maxUnadmitted: number
+  readonly #closeTimeoutMs: number
+  readonly #sessions = new Set<Session>()
+  readonly #owned = new Set<AsyncDisposable>()
+  #unadmitted = 0
+  #closing: Promise<void> | undefined
+
+  constructor(fqcn: string, components: CellComponents, options: CellOptions) {
+    this.fqcn = fqcn
+    this.#clock = components.clock ?? systemClock
+    this.#logger = (components.logger ?? silentLogger).child({ cell: fqcn })
+    this.#random = components.random ?? Math.random
+    this.#maxUnadmitted = options.maxUnadmitted ?? 256
+    this.#closeTimeoutMs = options.closeTimeoutMs ?? 500
+    for (const driver of components.drivers)
+      for (const scheme of driver.schemes) this.#drivers.set(scheme, driver)
+    this.#properties = new Map([[HANSE_PROPERTY, [...(options.capabilities ?? [])]]])
+    this.#sessionOptions = {
+      heartbeatIntervalMs: options.heartbeatIntervalMs ?? 20_000,
+      maxMissedPongs: options.maxMissedPongs ?? 3,
+      handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000,
+      stockPeerHoldMs: options.stockPeerHoldMs ?? 60,
+      maxFrameBytes: options.maxFrameBytes ?? 512 * 1024 * 1024,
+      queueHighWaterBytes: options.queueHighWaterBytes ?? 32 * 1024 * 1024,
+      queueMaxFrames: options.queueMaxFrames ?? 16_384,
+    }
+    const resolve = createNameResolver({
+      self: fqcn,
+      ownName: options.ownName,
+      identities: options.identities,
+    })
+    this.#peers = new PeerTable(resolve, this.#logger, {
+      self: fqcn,
+      maxPeers: options.maxPeers ?? 10_000,
+      livenessTimeoutMs: options.livenessTimeoutMs ?? 2_000,
+    })
+    this.#core = new CellCore(
+      {
+        self: fqcn,
+        clock: this.#clock,
+        logger: this.#logger,
+        registry: components.registry,
+        peers: this.#peers,
+        cipher: components.cipher,
+        resolve,
+        randomId: components.randomId ?? (() => crypto.randomUUID()),
+      },
+      {
+        maxMessageBytes: options.maxMessageBytes ?? 2_144_337_904,
+        maxPendingRequests: options.maxPendingRequests ?? 65_536,
+        maxRequestsPerLink: options.maxRequestsPerLink ?? 1_024,
+        maxCertificates: options.maxCertificates ?? 1_024,
+        certificateMaxAgeMs: options.certificateMaxAgeMs ?? 3_600_000,
+        forwards: options.forwards ?? true,
+      },
+    )
+  }
+
+  get peers(): ReadonlyMap<string, PeerLink> {
+    return this.#peers.links
+  }
+
+  onPeer<Name extends keyof PeerEvents>(
+    event: Name,
+    listener: (link: PeerEvents[Name]) => void,
+  ): Disposable {
+    return this.#peers.events.on(event, listener)
+  }
+
+  incoming(filter: IncomingFilter): void {
+    this.#core.addIncomingFilter(filter)
+  }
+
+  outgoing(filter: OutgoingFilter): void {
+    this.#core.addOutgoingFilter(filter)
+  }
+
+  handle(channel: string, topic: string, handler: RequestHandler): void {
+    this.#core.handle(channel, topic, handler)
+  }
+
+  async request(
+    target: string,
+    channel: string,
+    topic: string,
+    body: unknown,
+    options?: RequestOptions,
+  ): Promise<ReplyMessage> {
+    const replies = await this.broadcast([target], channel, topic, body, options)
+    // One target in, one reply out.
+    return replies.get(target)!
+  }
+
+  broadcast(
+    targets: readonly string[],
+    channel: string,
+    topic: string,
+    body: unknown,
+    options?: RequestOptions,
+  ): Promise<Map<string, ReplyMessage>> {
+    return this.#core.requestAll(targets, channel, topic, body, options)
+  }
+
+  notify(
+    target: string,
+    channel: string,
+    topic: string,
+    body: unknown,
+    options?: RequestOptions,
+  ): Promise<ReturnCode> {
+    return this.#core.notifyPlain(target, channel, topic, body, options)
+  }
+
+  dial(url: URL, security: LinkSecurity, options: ConnectorOptions = {}): Connector {
+    this.#checkOpen()
+    const connector = createConnector(
+      {
+        url,
+        security,
+        driver: this.#driverFor(url),
+        clock: this.#clock,
+        logger: this.#logger,
+        random: this.#random,
+        open: (connection) => this.#open(connection, 'active', options),
+      },
+      options,
+    )
+    return this.#owns(connector)
+  }
+
+  async listen(url: URL, security: LinkSecurity, options: ListenOptions = {}): Promise<Listener> {
+    this.#checkOpen()
+    const adminNames = options.adminNames ?? url.searchParams.get('admin_listener') === 'true'
+    const policy: LinkPolicy = { ...options, adminNames }
+    const listener = await this.#driverFor(url).listen(
+      url,
+      security,
+      (connection) => this.#accept(connection, policy),
+      options,
+    )
+    return this.#owns(listener)
+  }
+
+  adopt(
+    connection: Connection,
+    role: 'active' | 'passive',
+    options: AdoptOptions = {},
+  ): PeerSession {
+    this.#checkOpen()
+    const session = this.#open(connection, role, options)
+    return {
+      ready: session.ready,
+      closed: session.closed,
+      async [Symbol.asyncDispose]() {
+        await session.close()
+      },
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  #accept(connection: Connection, policy: LinkPolicy): void {
+    if (this.#closing !== undefined || this.#unadmitted >= this.#maxUnadmitted) {
+      this.#logger.warn('connection refused: too many without a name', {
+        remoteAddress: connection.info.remoteAddress,
+        unadmitted: this.#unadmitted,
+      })
+      connection[Symbol.asyncDispose]().then(undefined, (error: unknown) =>
+        this.#logger.debug('closing failed', { error: textOf(error) }),
+      )
+      return
+    }
+    const session = this.#open(connection, 'passive', policy)
+    this.#unadmitted += 1
+    const admitted = (): void => {
+      this.#unadmitted -= 1
+    }
+    session.ready.then(admitted, admitted)
+  }
+
+  #open(connection: Connection, role: 'active' | 'passive', policy: LinkPolicy): Session {
+    const session = new Session(
+      {
+        connection,
+        role,
+        self: this.fqcn,
+        properties: this.#properties,
+        clock: this.#clock,
+        logger: this.#logger,
+        admit: (candidate, fqcn) =>
+          this.#closing === undefined
+            ? this.#peers.admit(candidate, fqcn, policy)
+            : { admitted: false, code: 'closing', reason: `cell ${this.fqcn} is stopping` },
+        onReady: (ready, link) => this.#peers.connect(ready, link),
+        onData: (from, frame) => this.#core.onData(from, frame),
+      },
+      this.#sessionOptions,
+    )
+    this.#sessions.add(session)
+    void session.closed.then((reason) => {
+      this.#sessions.delete(session)
+      this.#peers.remove(session)
+      this.#core.onSessionClosed(session, reason)
+    })
+    session.start()
+    return session
+  }
+
+  async #close(): Promise<void> {
+    // Nothing new comes in, then goodbye, then the links go down.
+    await Promise.allSettled([...this.#owned].map((one) => this.#disposeListener(one)))
+    const peers = [...this.#peers.links.keys()]
+    if (peers.length > 0)
+      await this.broadcast(peers, CHANNEL_CELL, TOPIC_BYE, null, {
+        timeoutMs: this.#closeTimeoutMs,
+        optional: true,
+      })
+    await this.#core.close(this.#closeTimeoutMs)
+    await Promise.allSettled([...this.#sessions].map((session) => session.close()))
+    await Promise.allSettled([...this.#owned].map((one) => one[Symbol.asyncDispose]()))
+  }
+
+  async #disposeListener(one: AsyncDisposable): Promise<void> {
+    if ('link' in one) return
+    await one[Symbol.asyncDispose]()
+  }
+
+  #owns<Owned extends Connector | Listener>(owned: Owned): Owned {
+    const owner: AsyncDisposable = owned
+    this.#owned.add(owner)
+    return owned
+  }
+
+  #driverFor(url: URL): Driver {
+    const scheme = url.protocol.slice(0, -1).toLowerCase()
+    const driver = this.#drivers.get(scheme)
+    if (driver !== undefined) return driver
+    throw new TransportError(
+      'ERR_SCHEME_UNKNOWN',
+      `no driver for ${scheme}; there are ${[...this.#drivers.keys()].join(', ')}`,
+    )
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new CellError('ERR_CLOSED', 'the cell is closed')
+  }
+}

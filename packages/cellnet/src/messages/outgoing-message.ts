@@ -1,0 +1,35 @@
+import type { HeaderValue } from '../headers.ts'
+import type { MessagePriority } from '../message-port.ts'
+import type { ReturnCode } from '../return-code.ts'
+import type { Session } from '../sfm/session.ts'
+
+/** A message of our own before it is routed. */
+export interface OutgoingMessage {
+  /** Owned; the sender adds what every hop needs. Holds type, destination, channel and topic. */
+  readonly headers: Map<string, HeaderValue>
+  /** Consecutive parts, borrowed until the message was sent. */
+  readonly payload: readonly Uint8Array[]
+  readonly payloadBytes: number
+  readonly priority: MessagePriority
+  readonly secure: boolean
+  /** For a reply: the link its request came in by, which it goes back over. */
+  readonly replyVia?: Session | undefined
+}
+
+/** Where a message goes, its headers complete. */
+export type RoutedMessage =
+  | { readonly kind: 'local' }
+  | { readonly kind: 'hop'; readonly session: Session }
+  | SendFailure
+
+export interface SendFailure {
+  readonly kind: 'failed'
+  readonly returnCode: ReturnCode
+  readonly error: string
+}
+
+export type SendResult = { readonly kind: 'sent' } | SendFailure
+
+export function sendFailure(returnCode: ReturnCode, error: string): SendFailure {
+  return { kind: 'failed', returnCode, error }
+}

@@ -1,0 +1,95 @@
+import type { HeaderValue } from '../headers.ts'
+import { decodeMap, encodeMap } from './wire-map.ts'
+
+/**
+ * Why a peer was not admitted; travels between Hanse peers.
+ * - `invalid_name`: no FQCN
+ * - `own_name`: it gave the name of the cell it dialled
+ * - `name_in_use`: another connection under the name is alive
+ * - `identity_mismatch`: its certificate names somebody else, or it has none
+ * - `admin_not_allowed`: an admin name on a listener that is not for admins
+ * - `unexpected_name`: this link is for another cell
+ * - `too_many`: no room for more peers
+ * - `closing`: the cell is stopping
+ */
+export type RefusalCode =
+  | 'invalid_name'
+  | 'own_name'
+  | 'name_in_use'
+  | 'identity_mismatch'
+  | 'admin_not_allowed'
+  | 'unexpected_name'
+  | 'too_many'
+  | 'closing'
+  | (string & {})
+
+export interface Refusal {
+  readonly code: RefusalCode
+  /** For people; what was seen, what was allowed. */
+  readonly reason: string
+}
+
+/** What a HELLO or READY says (`spec/transport.md` §3.2). */
+export interface Greeting {
+  /** Trimmed, not yet checked; `''` if absent. */
+  readonly fqcn: string
+  /** All keys, ours and foreign. */
+  readonly properties: ReadonlyMap<string, HeaderValue>
+  /** The peer announced the capability `hanse`. */
+  readonly isHanse: boolean
+  readonly refusal: Refusal | undefined
+}
+
+/** Key under which Hanse peers announce themselves; stock peers keep unknown keys and do nothing with them. */
+export const HANSE_PROPERTY = 'hanse'
+const REFUSAL_PROPERTY = 'hanse_refused'
+const MAX_REASON_LENGTH = 500
+
+/** @throws {CellError} `ERR_HEADERS` */
+export function decodeGreeting(payload: Uint8Array): Greeting {
+  const properties = decodeMap(payload)
+  const name = properties.get('endpoint_name')
+  return {
+    fqcn: typeof name === 'string' ? name.trim() : '',
+    properties,
+    isHanse: properties.has(HANSE_PROPERTY),
+    refusal: readRefusal(properties.get(REFUSAL_PROPERTY)),
+  }
+}
+
+function readRefusal(value: HeaderValue | undefined): Refusal | undefined {
+  if (!(value instanceof Map)) return undefined
+  const code = value.get('code')
+  const reason = value.get('reason')
+  if (typeof code !== 'string' || typeof reason !== 'string') return undefined
+  return { code: code.slice(0, 64), reason: reason.slice(0, MAX_REASON_LENGTH) }
+}
+
+export function encodeGreeting(greeting: {
+  readonly fqcn: string
+  readonly timestampSeconds: number
+  readonly properties: ReadonlyMap<string, HeaderValue>
+}): Uint8Array {
+  return encodeMap(
+    new Map<string, HeaderValue>([
+      ['endpoint_name', greeting.fqcn],
+      ['timestamp', greeting.timestampSeconds],
+      ['fqcn', greeting.fqcn],
+      ...greeting.properties,
+    ]),
+  )
+}
+
+/** A READY without a name: for a Hanse dialler the answer, for any other a frame without meaning. */
+export function encodeRefusal({ code, reason }: Refusal): Uint8Array {
+  const refusal = new Map<string, HeaderValue>([
+    ['code', code],
+    ['reason', reason.slice(0, MAX_REASON_LENGTH)],
+  ])
+  return encodeMap(
+    new Map<string, HeaderValue>([
+      [HANSE_PROPERTY, []],
+      [REFUSAL_PROPERTY, refusal],
+    ]),
+  )
+}

@@ -1,1 +1,34 @@
-export {}
+export type { Dataset } from './kit/datasets.ts'
+export {
+  CONFINEMENT_LEVELS,
+  type ConfinementLevel,
+  DEFAULT_HANSE_SETTINGS,
+  type HanseSettings,
+  type TrainerRuntime,
+} from './kit/hanse-settings.ts'
+export type { AdminKit, Kit, KitServer, ServerKit, SiteKit } from './kit/kit.ts'
+export type {
+  AdminSettings,
+  ComponentPolicy,
+  ServerSettings,
+  SiteSettings,
+} from './kit/kit-settings.ts'
+export { type LoadKitOptions, loadKit } from './kit/load-kit.ts'
+export { MAX_PROJECT_CHARACTERS, parseProject } from './project/parse-project.ts'
+export type {
+  Address,
+  AdminParticipant,
+  AnyParticipant,
+  Project,
+  ServerParticipant,
+  SiteParticipant,
+  Study,
+} from './project/project.ts'
+export {
+  type ProvisionedKit,
+  type ProvisionOptions,
+  type ProvisionResult,
+  provision,
+} from './provision.ts'
+export { ProvisionError, type ProvisionErrorCode } from './provision-error.ts'
+export { type AskPassphrase, MIN_PASSPHRASE_CHARACTERS } from './state/ca-passphrase.ts'

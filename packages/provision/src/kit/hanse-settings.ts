@@ -1,0 +1,84 @@
+import { z } from 'zod'
+
+/** Weakest first: a site states the least level it accepts (design, confinement has named levels). */
+export const CONFINEMENT_LEVELS = ['none', 'node-permission', 'namespaces'] as const
+
+export type ConfinementLevel = (typeof CONFINEMENT_LEVELS)[number]
+
+/** A program that trainers may run on. The site chooses it; a job names it and gives a script. */
+export interface TrainerRuntime {
+  /** Absolute path, or a name that the site looks up on its own PATH. */
+  readonly program: string
+  /** Before the job's script. */
+  readonly options: readonly string[]
+  /** Added to the otherwise empty environment of the trainer. */
+  readonly environment: ReadonlyMap<string, string>
+}
+
+/** What only Hanse knows of a place, from `local/hanse.json`. */
+export interface HanseSettings {
+  readonly confinement: { readonly minimum: ConfinementLevel }
+  readonly trainerRuntimes: ReadonlyMap<string, TrainerRuntime>
+  /** Between asking a job or trainer to end and ending it. */
+  readonly graceSeconds: number
+  /** Address that a server listens on; sites and people have no use for it. */
+  readonly listenHost: string
+  /** Modules that the admin of this place installed and trusts; code of jobs is never one. */
+  readonly plugins: readonly string[]
+}
+
+/** What new kits carry as `local/hanse.json.default`. */
+export const DEFAULT_HANSE_FILE = {
+  format_version: 1,
+  confinement: { minimum: 'namespaces' },
+  trainer_runtimes: {
+    node: { program: 'node', options: [], environment: {} },
+    python3: { program: 'python3', options: [], environment: {} },
+  },
+  grace_seconds: 15,
+  listen_host: '0.0.0.0',
+  plugins: [],
+} as const
+
+const runtime = z.strictObject({
+  program: z.string().min(1).max(4096),
+  options: z.array(z.string().max(4096)).max(100).default([]),
+  environment: z
+    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string().max(32_768))
+    .default({}),
+})
+
+/** Schema of `local/hanse.json`: strict, so that a misspelt restriction is an error and not ignored. */
+export const hanseSchema = z
+  .strictObject({
+    format_version: z.literal(1, 'format_version must be 1'),
+    confinement: z
+      .strictObject({ minimum: z.enum(CONFINEMENT_LEVELS) })
+      .default(DEFAULT_HANSE_FILE.confinement),
+    trainer_runtimes: z
+      .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/), runtime)
+      .default({
+        node: { program: 'node', options: [], environment: {} },
+        python3: { program: 'python3', options: [], environment: {} },
+      }),
+    grace_seconds: z.number().min(0).max(3600).default(DEFAULT_HANSE_FILE.grace_seconds),
+    listen_host: z.string().min(1).max(255).default(DEFAULT_HANSE_FILE.listen_host),
+    plugins: z.array(z.string().min(1).max(4096)).max(100).default([]),
+  })
+  .transform(
+    (file): HanseSettings => ({
+      confinement: file.confinement,
+      trainerRuntimes: new Map(
+        Object.entries(file.trainer_runtimes).map(([name, { program, options, environment }]) => [
+          name,
+          { program, options, environment: new Map(Object.entries(environment)) },
+        ]),
+      ),
+      graceSeconds: file.grace_seconds,
+      listenHost: file.listen_host,
+      plugins: file.plugins,
+    }),
+  )
+
+/** What a place without `hanse.json` gets, e.g. a stock kit. */
+export const DEFAULT_HANSE_SETTINGS: HanseSettings = hanseSchema.parse({ format_version: 1 })

@@ -13,6 +13,34 @@ export type {
 export { CellError, type CellErrorCode } from './cell-error.ts'
 export { isPlainChannel } from './channels.ts'
 export type { Connector, ConnectorEvents, ConnectorOptions } from './connector.ts'
+export {
+  type BodyCodec,
+  type BodyCodecComponents,
+  type BodyCodecOptions,
+  createBodyCodec,
+  type DecodeBodyOptions,
+  type EncodeBodyOptions,
+  type EncodedMessage,
+} from './downloads/body-codec.ts'
+export type { SourceFailure } from './downloads/download-messages.ts'
+export type { ByteSource, DownloadObject } from './downloads/download-object.ts'
+export type {
+  DownloadOffer,
+  OfferLimits,
+  OfferOptions,
+  OfferOutcome,
+} from './downloads/download-offers.ts'
+export type {
+  PullLimits,
+  PullOptions,
+  PullSink,
+  PullSummary,
+} from './downloads/download-puller.ts'
+export {
+  createDownloads,
+  type Downloads,
+  type DownloadsComponents,
+} from './downloads/downloads.ts'
 export type {
   IncomingFilter,
   IncomingFilterMessage,

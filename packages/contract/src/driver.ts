@@ -53,8 +53,9 @@ export interface Connection extends AsyncDisposable {
    */
   maxFrameBytes: number
   /**
-   * Queues one frame, given as its consecutive parts; they are borrowed until the promise resolves and must
-   * not change. Resolves once fewer than the driver's high-water mark of bytes wait to be written.
+   * Queues one frame, given as its consecutive parts; they are borrowed until the promise settles and must
+   * not change. Resolves once the frame was handed to the operating system; several may wait at a time, and
+   * awaiting is the backpressure. An abort takes back a frame of which nothing was written yet.
    * @throws {TransportError} `ERR_CONNECTION_CLOSED`, `ERR_SEND_TIMEOUT`
    */
   send(frame: readonly Uint8Array[], options?: AbortOptions): Promise<void>
@@ -62,7 +63,8 @@ export interface Connection extends AsyncDisposable {
    * Hands over each frame in order; called once per connection. If the receiver returns a promise, no further
    * frame is read until it resolves. The frame is a view that the receiver owns.
    * @returns when the peer closed in an orderly way or the connection was disposed
-   * @throws {TransportError} `ERR_FRAME_LENGTH`, `ERR_CONNECTION_LOST`
+   * @throws {TransportError} `ERR_FRAME_LENGTH`, `ERR_CONNECTION_LOST`, `ERR_SEND_TIMEOUT`; `ERR_TLS_HANDSHAKE`
+   *   if the peer refused our certificate, which TLS 1.3 tells a dialler only now; or what the receiver threw
    */
   receive(receiver: (frame: Uint8Array) => void | Promise<void>): Promise<void>
 }

@@ -71,7 +71,7 @@ function open(host: string, port: number, security: LinkSecurity, onOpen: () => 
     {
       host,
       port,
-      ...contextOptions(security),
+      ...contextOptions(security, 'active'),
       // Our listeners need no SNI, but a proxy in front may; addresses are not allowed in it.
       ...(isIP(host) === 0 ? { servername: host } : {}),
       rejectUnauthorized: true,

@@ -83,7 +83,7 @@ function acceptTls(
   // Never listens itself: sockets come in one by one through the gate, each with its own deadline, so that a
   // silent peer keeps nobody else out.
   const server = createTlsServer({
-    ...contextOptions(security),
+    ...contextOptions(security, 'passive'),
     requestCert: security.mode === 'mtls',
     rejectUnauthorized: security.mode === 'mtls',
   })

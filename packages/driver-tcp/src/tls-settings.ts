@@ -30,12 +30,17 @@ export function checkSecurity(
 }
 
 /** TLS parameters of both sides: exactly the given CA, TLS 1.2 or newer, no resumption, no renegotiation. */
-export function contextOptions(security: LinkSecurity): SecureContextOptions {
+export function contextOptions(
+  security: LinkSecurity,
+  role: 'active' | 'passive',
+): SecureContextOptions {
   const { tls } = security
+  // A dialler that need not prove its name does not tell it either.
+  const presents = role === 'passive' || security.mode === 'mtls'
   return {
     ca: tls?.ca,
-    cert: tls?.cert,
-    key: tls?.key,
+    cert: presents ? tls?.cert : undefined,
+    key: presents ? tls?.key : undefined,
     minVersion: 'TLSv1.2',
     // A resumed session would skip the check of a certificate that may have been revoked since.
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,

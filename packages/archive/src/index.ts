@@ -1,1 +1,7 @@
-export {}
+export { ArchiveError, type ArchiveErrorCode } from './archive-error.ts'
+export { type ArchiveLimits, DEFAULT_ARCHIVE_LIMITS } from './archive-limits.ts'
+export { type ArchiveMember, memberOf } from './archive-member.ts'
+export { type ExtractOptions, extractArchive } from './extract-archive.ts'
+export { type FolderMembersOptions, folderMembers } from './folder-members.ts'
+export { type Archive, type OpenArchiveOptions, openArchive } from './open-archive.ts'
+export { type WriteArchiveOptions, writeArchive } from './write-archive.ts'

@@ -54,10 +54,17 @@ export class WeightedSum {
    * Adds one contribution's block. `dtype` may be narrower than the result's, or integer.
    * @param values borrowed for the call, never kept or changed
    * @param weight finite and > 0, usually the number of training examples
+   * @param options.preweighted the values were multiplied by their weight before: they are summed as they
+   * are, and the weight only counts in the division
    * @throws {RangeError} on a wrong weight or length, before anything is added
    * @throws {TensorError} `ERR_TENSOR_DTYPE` when the values do not fit the result
    */
-  add(dtype: DType, values: TypedArray, weight: number): void {
+  add(
+    dtype: DType,
+    values: TypedArray,
+    weight: number,
+    options: { readonly preweighted?: boolean } = {},
+  ): void {
     if (!(weight > 0 && weight < Infinity))
       throw new RangeError(`weight must be finite and > 0, got ${weight}`)
     if (!holdsDType(dtype, values))
@@ -72,8 +79,9 @@ export class WeightedSum {
     if (values.length * stride !== this.#sum.length)
       throw new RangeError(`expected ${this.#sum.length / stride} values, got ${values.length}`)
     const numbers = toNumbers(dtype, values)
-    if (this.#lost === undefined) this.#addPlain(numbers, weight, stride)
-    else this.#addExact(this.#lost, numbers, weight, stride)
+    const factor = options.preweighted === true ? 1 : weight
+    if (this.#lost === undefined) this.#addPlain(numbers, factor, stride)
+    else this.#addExact(this.#lost, numbers, factor, stride)
     const total = this.#weight + weight
     this.#weightLost += sumError(this.#weight, weight, total)
     this.#weight = total

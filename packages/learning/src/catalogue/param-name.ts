@@ -1,0 +1,2 @@
+/** Says whether a parameter of this name is meant. */
+export type ParamName = (name: string) => boolean

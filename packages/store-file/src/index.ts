@@ -1,1 +1,1 @@
-export {}
+export { type FileJobStoreComponents, openFileJobStore } from './file-job-store.ts'

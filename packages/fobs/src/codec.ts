@@ -22,6 +22,10 @@ export interface DecomposeContext {
   reference(dot: number, value: object): string | undefined
 }
 
+/** The class of `T` objects, abstract or not. */
+// biome-ignore lint/suspicious/noExplicitAny: a constructor's parameters are contravariant, so nothing else admits every class
+export type FobsClass<T extends object = object> = abstract new (...args: any[]) => T
+
 /**
  * How one type of objects travels. `compose` reads what a hostile peer may have written: it checks everything
  * and builds no object by a name from the wire.
@@ -31,9 +35,8 @@ export interface FobsCodec<T extends object = object> {
   readonly typeName: string
   /** Decomposer name written beside it; never looked at when reading. */
   readonly decomposer: string
-  /** Class of the objects written by this codec. Absent for codecs that only read. */
-  // biome-ignore lint/suspicious/noExplicitAny: a constructor's parameters are contravariant, so nothing else admits every class
-  readonly class?: (abstract new (...args: any[]) => T) | undefined
+  /** Class, or classes, of the objects written by this codec. Absent for codecs that only read. */
+  readonly class?: FobsClass<T> | readonly FobsClass<T>[] | undefined
   /** Chooses between codecs of one class; absent means every object of the class. */
   handles?(value: T): boolean
   /**

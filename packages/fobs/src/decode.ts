@@ -65,10 +65,9 @@ export function decode(
   if (!registry.frozen)
     throw new FobsError('ERR_FOBS_REGISTRY', 'freeze the registry before the first message')
   const limits = fobsLimits(options.limits)
-  const whole = bytes instanceof Uint8Array ? bytes : joinBytes(bytes)
-  const { main, datums } = readEnvelope(whole, limits)
+  const { main, datums } = readEnvelope(inOnePiece(bytes, limits), limits)
   const pointers = readPointers(datums, registry)
-  const values = ordinaryDatums(datums, options.allowFiles ?? false)
+  const values = ordinaryDatums(datums, limits, options.allowFiles ?? false)
 
   const used = new Map<number, Set<string>>()
   const check = new Composer(registry, limits, values, (dot, id) => {
@@ -218,8 +217,20 @@ function compose(codec: FobsCodec, data: FobsValue, context: ComposeContext): Fo
   }
 }
 
+function inOnePiece(bytes: Uint8Array | readonly Uint8Array[], limits: FobsLimits): Uint8Array {
+  const parts = bytes instanceof Uint8Array ? [bytes] : bytes
+  const byteLength = parts.reduce((sum, part) => sum + part.byteLength, 0)
+  if (byteLength > limits.maxPayloadBytes)
+    throw new FobsError(
+      'ERR_FOBS_LIMIT',
+      `a payload of ${byteLength} bytes is over maxPayloadBytes ${limits.maxPayloadBytes}`,
+    )
+  return joinBytes(parts)
+}
+
 function ordinaryDatums(
   sections: readonly DatumSection[],
+  limits: FobsLimits,
   allowFiles: boolean,
 ): ReadonlyMap<string, Datum> {
   const datums = new Map<string, Datum>()
@@ -227,12 +238,17 @@ function ordinaryDatums(
     if (dot !== 0) continue
     if (type === 'file' && !allowFiles)
       throw new FobsError('ERR_FOBS_DATUM', 'FILE datums are not accepted')
-    datums.set(id, new Datum(id, type, type === 'text' ? datumText(bytes) : bytes))
+    datums.set(id, new Datum(id, type, type === 'text' ? datumText(bytes, limits) : bytes))
   }
   return datums
 }
 
-function datumText(bytes: Uint8Array): string {
+function datumText(bytes: Uint8Array, limits: FobsLimits): string {
+  if (bytes.length > limits.maxTextBytes)
+    throw new FobsError(
+      'ERR_FOBS_LIMIT',
+      `a TEXT datum of ${bytes.length} bytes is over maxTextBytes ${limits.maxTextBytes}`,
+    )
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch (cause) {

@@ -35,11 +35,6 @@ export interface Envelope {
  * @throws {FobsError} `ERR_FOBS_ENVELOPE`, `ERR_FOBS_DATUM` on a repeated id, `ERR_FOBS_LIMIT`
  */
 export function readEnvelope(bytes: Uint8Array, limits: FobsLimits): Envelope {
-  if (bytes.length > limits.maxPayloadBytes)
-    throw new FobsError(
-      'ERR_FOBS_LIMIT',
-      `a payload of ${bytes.length} bytes is over maxPayloadBytes ${limits.maxPayloadBytes}`,
-    )
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const first = readSection(view, 0)
   if (first.marker !== MAIN)

@@ -1,4 +1,4 @@
-import type { AnyFobsCodec, FobsCodec, ReferenceKind } from './codec.ts'
+import type { AnyFobsCodec, FobsClass, FobsCodec, ReferenceKind } from './codec.ts'
 import { FobsError } from './fobs-error.ts'
 import { Named } from './types/named.ts'
 
@@ -91,10 +91,11 @@ export class FobsRegistry {
       throw new FobsError('ERR_FOBS_REGISTRY', `${typeName} is registered already`)
     if (reference !== undefined) this.#addKind(reference)
     this.#byName.set(typeName, codec)
-    if (type === undefined) return
-    const ofClass = this.#byPrototype.get(type.prototype)
-    if (ofClass === undefined) this.#byPrototype.set(type.prototype, [codec])
-    else ofClass.push(codec)
+    for (const { prototype } of type === undefined ? [] : ([type].flat() as FobsClass[])) {
+      const ofClass = this.#byPrototype.get(prototype)
+      if (ofClass === undefined) this.#byPrototype.set(prototype, [codec])
+      else ofClass.push(codec)
+    }
   }
 
   #addKind(kind: ReferenceKind): void {

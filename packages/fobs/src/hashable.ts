@@ -1,5 +1,8 @@
 import { Float, type FobsValue } from './fobs-value.ts'
 
+/** No honest key comes near this; a datum of gigabytes inside a tuple would. */
+const MAX_HASHED = 64 * 1024
+
 /** Implemented by values that Python can use as a key of a map or a member of a set. */
 export interface Hashable {
   /**
@@ -11,12 +14,13 @@ export interface Hashable {
 
 /**
  * A text that is the same for all values that are one key in Python: `true`, `1` and `1.0` are one.
- * @returns `undefined` for what cannot be a key: arrays, maps, NaN (never equal to itself), other objects
+ * @returns `undefined` for what cannot be a key: arrays, maps, NaN (never equal to itself), other objects, texts
+ * and byte strings past 64 KiB
  */
 export function hashKey(value: FobsValue): string | undefined {
   switch (typeof value) {
     case 'string':
-      return `s${value}`
+      return value.length > MAX_HASHED ? undefined : `s${value}`
     case 'boolean':
       return value ? 'n1' : 'n0'
     case 'bigint':
@@ -27,7 +31,8 @@ export function hashKey(value: FobsValue): string | undefined {
   }
   if (value === null) return 'z'
   if (value instanceof Float) return numberKey(value.value)
-  if (value instanceof Uint8Array) return `b${value.join(',')}`
+  if (value instanceof Uint8Array)
+    return value.length > MAX_HASHED ? undefined : `b${value.join(',')}`
   return isHashable(value) ? value.hashKey() : undefined
 }
 

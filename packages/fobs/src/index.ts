@@ -2,6 +2,7 @@ export type {
   AnyFobsCodec,
   ComposeContext,
   DecomposeContext,
+  FobsClass,
   FobsCodec,
   ReferenceKind,
 } from './codec.ts'

@@ -1,4 +1,4 @@
-import type { FobsCodec } from '../codec.ts'
+import type { FobsClass, FobsCodec } from '../codec.ts'
 import type { FobsValue } from '../fobs-value.ts'
 import { textMapData } from '../shape.ts'
 import { Named } from './named.ts'
@@ -37,8 +37,7 @@ export function defineDict(typeName: string): FobsCodec<DictValue> {
  */
 export function dictCodec<T extends object>(
   typeName: string,
-  // biome-ignore lint/suspicious/noExplicitAny: as in FobsCodec.class
-  type: abstract new (...args: any[]) => T,
+  type: FobsClass<T>,
   create: (entries: Map<string, FobsValue>) => T,
   entriesOf: (value: T) => ReadonlyMap<string, FobsValue>,
 ): FobsCodec<T> {

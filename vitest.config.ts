@@ -2,13 +2,25 @@ import { defineConfig } from 'vitest/config'
 
 const conditions = ['source', 'module', 'node', 'development|production']
 
+/** Whole processes: they run the build, one file after the other, each on its own. */
+const wholeProcesses = (name: string, include: string[], exclude: string[] = []) => ({
+  test: {
+    name,
+    include,
+    exclude,
+    isolate: true,
+    fileParallelism: false,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+  },
+})
+
 export default defineConfig({
-  resolve: { conditions },
-  ssr: { resolve: { conditions, externalConditions: ['source', 'node'] } },
   test: {
     projects: [
       {
-        extends: true,
+        resolve: { conditions },
+        ssr: { resolve: { conditions, externalConditions: ['source', 'node'] } },
         test: {
           name: 'unit',
           include: ['packages/*/src/**/*.test.ts'],
@@ -16,6 +28,9 @@ export default defineConfig({
           isolate: false,
         },
       },
+      wholeProcesses('one-league', ['test/league/one-league.test.ts']),
+      wholeProcesses('league', ['test/league/*.test.ts'], ['test/league/one-league.test.ts']),
+      wholeProcesses('attack', ['test/attack/*.test.ts']),
     ],
   },
 })

@@ -1,1 +1,117 @@
-export {}
+export {
+  type Credentials,
+  participantStamp,
+  serverStamp,
+  type TokenSigner,
+} from './authentication/stamps.ts'
+export {
+  equalInConstantTime,
+  type ParticipantKind,
+  readToken,
+  type TokenClaims,
+  writeToken,
+} from './authentication/token.ts'
+export {
+  createTokenGuard,
+  type RefusedMessage,
+  type TokenGuard,
+  type TokenGuardComponents,
+} from './authentication/token-guard.ts'
+export {
+  type ApplicationReturnCode,
+  type AuxHandler,
+  type AuxOptions,
+  type AuxRequest,
+  handleAux,
+  notifyAux,
+  outcome,
+  type PublicProperties,
+  requestAux,
+  returnCodeOf,
+} from './aux-messages/aux-messages.ts'
+export {
+  type ActingPerson,
+  COMMAND,
+  COMMAND_HEADER,
+  type CommandOutcome,
+  commandSite,
+  commandText,
+  personHeaders,
+  type SiteCommand,
+  type SiteCommandHandler,
+  serveCommands,
+} from './commands/site-commands.ts'
+export { fobsOfJson, jsonOfFobs } from './json-values.ts'
+export { abortableDelay } from './login/abortable-delay.ts'
+export { type Login, type LoginComponents, type LoginOptions, login } from './login/login.ts'
+export {
+  type ProofClaim,
+  type ProofSigner,
+  type ProofVerifier,
+  type ProvenIdentity,
+  proofText,
+  type TokenMac,
+} from './login/proofs.ts'
+export {
+  type Applicant,
+  type RegistrarComponents,
+  type RegistrarOptions,
+  serveRegistration,
+} from './login/registrar.ts'
+export { AdminMessage } from './messages/admin-message.ts'
+export { ClientRecord } from './messages/client-record.ts'
+export {
+  analyticsDataTypeEnum,
+  dataKindEnum,
+  dataSplitModeEnum,
+  jobMetaKeyEnum,
+  logWriterNameEnum,
+  paramsTypeEnum,
+} from './messages/enums.ts'
+export { type ContextProperty, FLContext } from './messages/fl-context.ts'
+export {
+  adminCodecs,
+  clientCodecs,
+  learnableDict,
+  modelLearnableDict,
+  platformCodecs,
+  storageCodecs,
+  xgboostCodecs,
+} from './messages/message-codecs.ts'
+export { Shareable } from './messages/shareable.ts'
+export {
+  contextPropertyRequirementRecord,
+  eventRequirementRecord,
+  eventStatisticsRecord,
+  hotStateRecord,
+  namespaceRecord,
+  runInfoRecord,
+  runSnapshotRecord,
+  signalRecord,
+  WorkspacePaths,
+} from './messages/storage-records.ts'
+export {
+  CELL_HEADER,
+  CHANNEL,
+  FEDERATION_PROTOCOL_VERSION,
+  isAtOrBelow,
+  jobCell,
+  NO_SSID,
+  SERVER_CELL,
+  SERVER_JOB_NAME,
+} from './names.ts'
+export { SessionError, type SessionErrorCode } from './session-error.ts'
+export {
+  type ReceivedTask,
+  type Submission,
+  TaskClient,
+  type TaskClientComponents,
+  type TaskClientOptions,
+} from './tasks/task-client.ts'
+export { END_OF_RUN, TASK_TOPIC, TRY_AGAIN } from './tasks/task-names.ts'
+export {
+  serveTasks,
+  type TaskOffer,
+  type TaskServiceOptions,
+  type TaskSource,
+} from './tasks/task-service.ts'

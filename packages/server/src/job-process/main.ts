@@ -1,0 +1,26 @@
+import { createCell } from '@hanse/cellnet'
+import { systemClock } from '@hanse/contract'
+import { pipeConnection } from '@hanse/driver-tcp'
+import { openParentPipe } from '@hanse/launcher-process'
+import { createPinoLogger, isLogLevel } from '@hanse/logger-pino'
+import { serverJobCell } from '../jobs/job-process-protocol.ts'
+import { serverJobRegistry } from './job-registry.ts'
+import { readRunFile } from './run-file.ts'
+import { runServerJob } from './run-server-job.ts'
+
+// The process of one job at the server: `main.js <folder of the run>`, its server at the other end of the pipe.
+const [folder = ''] = process.argv.slice(2)
+const run = await readRunFile(folder)
+const clock = systemClock
+const logger = createPinoLogger({ level: isLogLevel(run.logLevel) ? run.logLevel : 'info' })
+const cell = createCell(serverJobCell(run.jobId), {
+  drivers: [],
+  registry: serverJobRegistry(),
+  clock,
+  logger,
+})
+const link = cell.adopt(pipeConnection(openParentPipe(), { name: 'server', clock }), 'active')
+await link.ready
+process.exitCode = await runServerJob({ cell, clock, logger }, folder, run)
+await cell[Symbol.asyncDispose]()
+process.exit()

@@ -1,0 +1,346 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Cell } from '@hanse/cellnet'
+import { type Clock, type JsonObject, type Logger, messageOf } from '@hanse/contract'
+import {
+  buildServerApp,
+  createCatalogue,
+  createContributionStores,
+  EventBus,
+  type RunContext,
+  RunState,
+  resolveVariables,
+  type ServerApp,
+  standardComponents,
+  TaskBoard,
+} from '@hanse/learning'
+import {
+  CHANNEL,
+  jobCell,
+  notifyAux,
+  type PublicProperties,
+  SERVER_CELL,
+  Shareable,
+  serveTasks,
+  TASK_TOPIC,
+} from '@hanse/session'
+import { PARENT_TOPIC, STOP_TOPIC } from '../jobs/job-process-protocol.ts'
+import { fileSpools } from './file-spool.ts'
+import { folderRunFiles } from './folder-run-files.ts'
+import { ParticipantWatch } from './participant-watch.ts'
+import { RoundJournal } from './round-journal.ts'
+import type { RunFile } from './run-file.ts'
+
+/** Exit codes of a job process; `spec/session.md` §6.4. */
+export const EXIT = { ok: 0, executionError: 1, aborted: 9, exception: 101, config: 103 } as const
+
+export interface ServerJobComponents {
+  /** The job's cell, linked to its server. */
+  readonly cell: Cell
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** Holds a poll shorter than any stock time-out of one. */
+const HOLD_MS = 10_000
+const STATUS_TIMEOUT_MS = 10_000
+const APP = 'app_server'
+
+/**
+ * Runs one job at the server: builds its components, serves its sites and runs its workflows one after the other.
+ * @returns the exit code of the process; never throws
+ */
+export async function runServerJob(
+  components: ServerJobComponents,
+  folder: string,
+  run: RunFile,
+): Promise<number> {
+  const job = new ServerJob(components, folder, run)
+  return job.run()
+}
+
+/** Why a run must end before its workflows do. */
+class RunStopped extends Error {
+  readonly byPerson: boolean
+
+  constructor(reason: string, byPerson: boolean) {
+    super(reason)
+    this.byPerson = byPerson
+  }
+}
+
+class ServerJob {
+  readonly #components: ServerJobComponents
+  readonly #folder: string
+  readonly #run: RunFile
+  readonly #stop = new AbortController()
+  readonly #ownProperties: PublicProperties
+
+  constructor(components: ServerJobComponents, folder: string, run: RunFile) {
+    this.#components = components
+    this.#folder = folder
+    this.#run = run
+    this.#ownProperties = new Map([
+      ['__run_num__', run.jobId],
+      // Stock's job processes at the server call themselves by the project's name.
+      ['__identity_name__', run.project],
+    ])
+  }
+
+  async run(): Promise<number> {
+    const { logger } = this.#components
+    try {
+      await this.#runWorkflows()
+      await this.#reportEnd(false, '')
+      return EXIT.ok
+    } catch (error) {
+      const stopped = this.#stop.signal.reason as unknown
+      const cause = stopped instanceof RunStopped ? stopped : error
+      const byPerson = cause instanceof RunStopped && cause.byPerson
+      logger.error('the run ended early', { error: cause })
+      await this.#reportEnd(!byPerson, messageOf(cause))
+      return byPerson ? EXIT.aborted : EXIT.executionError
+    }
+  }
+
+  async #runWorkflows(): Promise<void> {
+    const { cell, clock, logger } = this.#components
+    const config = await this.#readConfig()
+    const settings = settingsOf(config, this.#run)
+    const events = new EventBus(logger)
+    const live = new Set(this.#run.participants.map(({ name }) => name))
+    const { app, context } = this.#build(config, events, () => [...live])
+
+    const board: TaskBoard = new TaskBoard(
+      {
+        clock,
+        log: logger,
+        newId: () => crypto.randomUUID(),
+        filterData: (site, taskName, data) =>
+          app.filters.run(data, this.#filterContext(site, taskName, 'out', 'data')),
+        filterResult: (site, taskName, data) =>
+          app.filters.run(data, this.#filterContext(site, taskName, 'in', 'result')),
+        onPanic: (reason) => this.#panic(reason),
+        onUnknownResult: (site, taskName, result) => void current?.(site, taskName, result),
+      },
+      { deadCheckLeadMs: settings.deadCheckLeadMs },
+    )
+    let current: ((site: string, taskName: string, result: Shareable) => unknown) | undefined
+
+    using watch = new ParticipantWatch(clock, settings.graceMs, {
+      onDisconnected: (site, reason) => {
+        logger.warn('site counts as gone', { site, reason })
+        live.delete(site)
+        board.siteDisconnected(site)
+        this.#checkStrength(watch.disconnected)
+      },
+      onReconnected: (site) => {
+        live.add(site)
+        board.siteReconnected(site)
+      },
+    })
+    this.#serve(board, watch, settings.waitSeconds)
+
+    for (const handler of app.handlers) events.add(handler)
+    events.add(new RoundJournal(context.files, (progress) => this.#tellProgress(progress)))
+    await cell.request(SERVER_CELL, CHANNEL.serverParent, PARENT_TOPIC.ready, null, {
+      timeoutMs: STATUS_TIMEOUT_MS,
+    })
+    await events.fire({ type: 'run-started' })
+    for (const { id, workflow } of app.workflows) {
+      this.#stop.signal.throwIfAborted()
+      board.startWorkflow(id)
+      current = (site, taskName, result) => workflow.onLateResult?.(site, taskName, result)
+      const { signal } = this.#stop
+      await untilAborted(workflow.run({ ...context, workflowId: id, tasks: board, signal }), signal)
+    }
+    await events.fire({ type: 'run-ending' })
+    board.end()
+    await this.#tellEndOfRun()
+  }
+
+  async #readConfig(): Promise<JsonObject> {
+    const path = join(this.#folder, APP, 'config', 'config_fed_server.json')
+    const config = JSON.parse(await readFile(path, 'utf8')) as JsonObject // its shape is checked by what reads it
+    return resolveVariables(config, {
+      system: new Map<string, string | boolean>([
+        ['JOB_ID', this.#run.jobId],
+        ['SITE_NAME', SERVER_CELL],
+        ['WORKSPACE', this.#folder],
+        ['SECURE_MODE', true],
+        ['JOB_CUSTOM_DIR', join(this.#folder, APP, 'custom')],
+      ]),
+    })
+  }
+
+  #build(
+    config: JsonObject,
+    events: EventBus,
+    sites: () => readonly string[],
+  ): { app: ServerApp; context: RunContext } {
+    const { clock, logger } = this.#components
+    let components: ReadonlyMap<string, unknown> = new Map()
+    const context: RunContext = {
+      jobId: this.#run.jobId,
+      jobName: this.#run.jobName,
+      sites,
+      component: (id) => components.get(id),
+      state: new RunState(),
+      events,
+      files: folderRunFiles({ folder: this.#folder, custom: join(APP, 'custom') }),
+      contributions: createContributionStores({
+        log: logger,
+        spools: fileSpools(join(this.#folder, 'spool')),
+      }),
+      log: logger,
+      clock,
+      random: Math.random,
+    }
+    const app = buildServerApp(config, {
+      catalogue: createCatalogue(standardComponents()),
+      createContext: () => context,
+    })
+    components = app.components
+    return { app, context }
+  }
+
+  #serve(board: TaskBoard, watch: ParticipantWatch, waitSeconds: number): void {
+    const { cell } = this.#components
+    serveTasks(
+      cell,
+      {
+        next: (site, options) => board.next(site, options),
+        isStanding: (taskId) => board.isStanding(taskId),
+        submit: (site, taskId, taskName, result) => board.submit(site, taskId, taskName, result),
+        onSign: (site) => watch.alive(site),
+      },
+      {
+        jobId: this.#run.jobId,
+        participants: new Map(this.#run.participants.map(({ name, cell }) => [name, cell])),
+        ownProperties: this.#ownProperties,
+        waitSeconds,
+        holdMs: HOLD_MS,
+      },
+    )
+    const fromServer = (topic: string, act: (headers: Shareable['headers']) => void) =>
+      cell.handle(CHANNEL.serverCommand, topic, ({ origin, body }) => {
+        if (origin !== SERVER_CELL)
+          return { returnCode: 'unauthenticated', error: 'only the server may say that' }
+        act(body instanceof Shareable ? body.headers : new Map())
+        return {}
+      })
+    fromServer(STOP_TOPIC.abort, () =>
+      this.#stop.abort(new RunStopped('the run was aborted', true)),
+    )
+    fromServer(STOP_TOPIC.deadSite, (headers) => {
+      const site = String(headers.get('fl_client'))
+      const reason = String(headers.get('reason'))
+      if (headers.get('certain') === true) watch.gone(site, reason)
+      else watch.doubt(site, reason)
+    })
+    fromServer(STOP_TOPIC.siteBack, (headers) => watch.alive(String(headers.get('fl_client'))))
+  }
+
+  /** The job's own conditions for going on; `spec/session.md` §7.6. */
+  #checkStrength(disconnected: ReadonlyMap<string, string>): void {
+    const { participants, minSites, mandatorySites } = this.#run
+    const left = participants.length - disconnected.size
+    const reasons = [...disconnected.values()].join('; ')
+    const mandatory = mandatorySites.find((site) => disconnected.has(site))
+    if (mandatory !== undefined) this.#panic(`mandatory site '${mandatory}' is gone: ${reasons}`)
+    else if (left < minSites || left === 0)
+      this.#panic(`${left} of at least ${minSites} sites are left: ${reasons}`)
+  }
+
+  #panic(reason: string): void {
+    this.#stop.abort(new RunStopped(reason, false))
+  }
+
+  #filterContext(
+    site: string,
+    taskName: string,
+    direction: 'in' | 'out',
+    payload: 'data' | 'result',
+  ) {
+    const { logger } = this.#components
+    return { site, taskName, direction, payload, log: logger, random: secureRandom }
+  }
+
+  #tellProgress(progress: unknown): void {
+    const { cell, logger } = this.#components
+    const body = new Map([['progress', JSON.stringify(progress)]])
+    cell
+      .notify(SERVER_CELL, CHANNEL.serverParent, PARENT_TOPIC.progress, body, { optional: true })
+      .catch((error: unknown) => logger.debug('progress not told', { error }))
+  }
+
+  async #tellEndOfRun(): Promise<void> {
+    const { cell, logger } = this.#components
+    await Promise.allSettled(
+      this.#run.participants.map(async ({ name, cell: parent }) => {
+        const target = jobCell(parent, this.#run.jobId)
+        await notifyAux(cell, target, TASK_TOPIC.endRun, new Shareable(), this.#ownProperties, {
+          optional: true,
+        })
+        logger.debug('end of run told', { site: name })
+      }),
+    )
+  }
+
+  async #reportEnd(failed: boolean, reason: string): Promise<void> {
+    const body = new Map<string, boolean | string>([
+      ['execution_error', failed],
+      ['reason', reason],
+    ])
+    await this.#components.cell.request(
+      SERVER_CELL,
+      CHANNEL.serverParent,
+      PARENT_TOPIC.status,
+      body,
+      { timeoutMs: STATUS_TIMEOUT_MS },
+    )
+  }
+}
+
+interface RunSettings {
+  readonly graceMs: number
+  readonly deadCheckLeadMs: number
+  readonly waitSeconds: number
+}
+
+/** Stock keys of the app's config that steer a run; `spec/jobs.md` §3.7. */
+function settingsOf(config: JsonObject, run: RunFile): RunSettings {
+  const seconds = (value: unknown, otherwise: number) =>
+    typeof value === 'number' && value >= 0 && value <= 86_400 ? value : otherwise
+  const server = config['server']
+  const wait =
+    typeof server === 'object' && server !== null && !Array.isArray(server)
+      ? (server as JsonObject)['task_request_interval'] // neither null nor a list: an object
+      : undefined
+  return {
+    graceMs: seconds(config['dead_client_grace_period'], run.graceSeconds) * 1000,
+    // Stock waits 30 s before it believes that a site is gone; here the server says so with certainty.
+    deadCheckLeadMs: seconds(config['dead_client_check_lead_time'], 0) * 1000,
+    waitSeconds: seconds(wait, 2),
+  }
+}
+
+/** The promise's outcome, or the abort's reason, whichever is first: a workflow may be slow to notice. */
+async function untilAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = () => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  if (signal.aborted) onAbort()
+  try {
+    return await Promise.race([promise, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    promise.catch(() => undefined)
+  }
+}
+
+/** Uniform in [0, 1), for filters on which privacy depends. */
+function secureRandom(): number {
+  const [high, low] = crypto.getRandomValues(new Uint32Array(2)) as unknown as [number, number]
+  return (high * 2 ** 21 + (low >>> 11)) / 2 ** 53
+}

@@ -1,0 +1,151 @@
+import type { Cell, CellRequest, PeerLink } from '@hanse/cellnet'
+import type { Clock, Logger } from '@hanse/contract'
+import { pipeConnection } from '@hanse/driver-tcp'
+import type { JobProcess } from '@hanse/launcher-process'
+import { CHANNEL, Shareable } from '@hanse/session'
+import { PARENT_TOPIC, STOP_TOPIC, serverJobCell } from './job-process-protocol.ts'
+
+/** How the process of a job ended. */
+export interface JobExit {
+  readonly code: number | null
+  readonly signal: string | null
+  /** End of what it wrote to its error stream, for this place only. */
+  readonly lastWords: string
+}
+
+/** What the server's job itself said of its end. */
+export interface JobOutcome {
+  readonly failed: boolean
+  readonly reason: string
+}
+
+/** The server's side of one of its own job processes. */
+export interface ServerJobProcess extends AsyncDisposable {
+  /** Resolves when the job's cell answers requests. */
+  readonly ready: Promise<void>
+  /** Never rejects. */
+  readonly exited: Promise<JobExit>
+  readonly outcome: JobOutcome | undefined
+  /**
+   * @param certain the site's part is over; without it the job grants the site its grace
+   */
+  reportDead(site: string, reason: string, certain: boolean): void
+  reportAlive(site: string): void
+  /** Asks it to stop; ends it if it has not within the time. */
+  stop(withinMs: number): Promise<void>
+}
+
+export interface ServerJobProcessesComponents {
+  readonly cell: Cell
+  readonly clock: Clock
+  readonly logger: Logger
+  /** News of a running job, for whoever shows it. */
+  onProgress(jobId: string, progress: string): void
+}
+
+interface Underway {
+  readonly process: JobProcess
+  readonly ready: PromiseWithResolvers<void>
+  outcome: JobOutcome | undefined
+}
+
+const MAX_PROGRESS_CHARS = 16_384
+const MAX_REASON_CHARS = 2_000
+
+/** The private links between the server and the processes of its jobs. */
+export class ServerJobProcesses {
+  readonly #components: ServerJobProcessesComponents
+  readonly #underway = new Map<string, Underway>()
+
+  constructor(components: ServerJobProcessesComponents) {
+    this.#components = components
+    const { cell } = components
+    cell.handle(CHANNEL.serverParent, PARENT_TOPIC.ready, (request) =>
+      this.#fromJob(request, ({ ready }) => ready.resolve()),
+    )
+    cell.handle(CHANNEL.serverParent, PARENT_TOPIC.status, (request) =>
+      this.#fromJob(request, (underway) => {
+        const failed = fieldOf(request, 'execution_error') === true
+        const reason = fieldOf(request, 'reason')
+        underway.outcome = {
+          failed,
+          reason: typeof reason === 'string' ? reason.slice(0, MAX_REASON_CHARS) : '',
+        }
+      }),
+    )
+    cell.handle(CHANNEL.serverParent, PARENT_TOPIC.progress, (request) =>
+      this.#fromJob(request, (_underway, jobId) => {
+        const progress = fieldOf(request, 'progress')
+        if (typeof progress === 'string' && progress.length <= MAX_PROGRESS_CHARS)
+          components.onProgress(jobId, progress)
+      }),
+    )
+  }
+
+  /** True for the pipe to one of our own jobs; what comes over it needs no token. */
+  owns(link: PeerLink): boolean {
+    const jobId = link.fqcn.split('.')[1]
+    return (
+      link.connection.info.driver === 'pipe' && jobId !== undefined && this.#underway.has(jobId)
+    )
+  }
+
+  /** Takes over a process that was just started for `jobId`. */
+  adopt(jobId: string, process: JobProcess): ServerJobProcess {
+    const { cell, clock, logger } = this.#components
+    const underway: Underway = { process, ready: Promise.withResolvers(), outcome: undefined }
+    this.#underway.set(jobId, underway)
+    const target = serverJobCell(jobId)
+    const session = cell.adopt(
+      pipeConnection(process.pipe, { name: `job ${jobId}`, clock }),
+      'passive',
+    )
+    const exited = process.exited.then(({ code, signal, errorTail }) => {
+      this.#underway.delete(jobId)
+      return { code, signal, lastWords: errorTail.slice(-3).join(' | ') }
+    })
+
+    const tell = (topic: string, headers: Record<string, string | boolean>) => {
+      const body = new Shareable()
+      for (const [key, value] of Object.entries(headers)) body.headers.set(key, value)
+      // A job that has just ended cannot be told; its end is seen elsewhere.
+      void cell
+        .notify(target, CHANNEL.serverCommand, topic, body, { optional: true })
+        .catch((error: unknown) => logger.debug('job not told', { jobId, topic, error }))
+    }
+
+    return {
+      ready: underway.ready.promise,
+      exited,
+      get outcome() {
+        return underway.outcome
+      },
+      reportDead: (site, reason, certain) =>
+        tell(STOP_TOPIC.deadSite, { fl_client: site, reason, certain }),
+      reportAlive: (site) => tell(STOP_TOPIC.siteBack, { fl_client: site }),
+      async stop(withinMs) {
+        tell(STOP_TOPIC.abort, {})
+        using _timer = clock.setTimer(withinMs, () => process.kill())
+        await exited
+      },
+      async [Symbol.asyncDispose]() {
+        process.kill()
+        await exited
+        await session[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  #fromJob(request: CellRequest, act: (underway: Underway, jobId: string) => void) {
+    const jobId = request.link?.fqcn.split('.')[1] ?? ''
+    const underway = this.#underway.get(jobId)
+    if (request.link === undefined || !this.owns(request.link) || underway === undefined)
+      return { returnCode: 'unauthenticated', error: 'only the jobs of this server may say that' }
+    act(underway, jobId)
+    return {}
+  }
+}
+
+function fieldOf({ body }: CellRequest, key: string): unknown {
+  return body instanceof Map ? body.get(key) : undefined
+}

@@ -1,0 +1,176 @@
+import type { Clock } from '@hanse/contract'
+import type { TokenClaims } from '@hanse/session'
+
+/** What the server knows of one site that has logged in. */
+export interface SiteRecord {
+  readonly name: string
+  /** Cell to address; never derived from the name. */
+  readonly cell: string
+  readonly token: string
+  readonly claims: TokenClaims
+  readonly organization: string
+  /** What the site's software says it is; information from the peer. */
+  readonly software: string
+  /** Whitelisted facts the site reports about itself, JSON text; empty if none. */
+  readonly siteConfig: string
+  readonly registeredAt: number
+  readonly lastHeartbeat: number
+  readonly connected: boolean
+}
+
+/** Why a site's part in running jobs is over, or in doubt. */
+export type SiteAbsence =
+  /** Its link is gone; it may come back within the grace. */
+  | 'connection-lost'
+  /** No heartbeat for `heart_beat_timeout`. */
+  | 'heartbeat-missed'
+  /** It logged in anew: the process that ran its jobs is no more. */
+  | 'restarted'
+  | 'quit'
+  | 'disabled'
+
+export interface SiteRegistryEvents {
+  /** A site logged in, or spoke again after its absence. */
+  onPresent(site: SiteRecord): void
+  onAbsent(site: SiteRecord, why: SiteAbsence): void
+}
+
+export interface SiteRegistryOptions {
+  readonly maxSites: number
+  readonly heartbeatTimeoutMs: number
+}
+
+/**
+ * The table of sites: one entry a name, replaced by a newer login. Holds no timers: the server calls
+ * {@link SiteRegistry.sweep}.
+ */
+export class SiteRegistry {
+  readonly #clock: Clock
+  readonly #events: SiteRegistryEvents
+  readonly #options: SiteRegistryOptions
+  readonly #sites = new Map<string, SiteRecord>()
+  readonly #disabled = new Set<string>()
+
+  constructor(clock: Clock, events: SiteRegistryEvents, options: SiteRegistryOptions) {
+    this.#clock = clock
+    this.#events = events
+    this.#options = options
+  }
+
+  get(name: string): SiteRecord | undefined {
+    return this.#sites.get(name)
+  }
+
+  /** All sites that logged in and are not gone, by name. */
+  list(): readonly SiteRecord[] {
+    return [...this.#sites.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** Sites that can take part in a job now. */
+  online(): readonly SiteRecord[] {
+    return this.list().filter((site) => site.connected)
+  }
+
+  /** Why a login under `name` is refused; `undefined` if it is not. */
+  refusal(name: string): string | undefined {
+    if (this.#disabled.has(name)) return `Client '${name}' is disabled`
+    if (!this.#sites.has(name) && this.#sites.size >= this.#options.maxSites)
+      return 'Maximum number of clients reached'
+    return undefined
+  }
+
+  /** Enters a site that has just proven who it is. An older login of the name ends. */
+  register(
+    facts: Omit<SiteRecord, 'registeredAt' | 'lastHeartbeat' | 'connected' | 'name' | 'cell'>,
+  ): SiteRecord {
+    const older = this.#sites.get(facts.claims.name)
+    if (older !== undefined) this.#remove(older, 'restarted')
+    return this.#enter(facts)
+  }
+
+  /**
+   * Takes a heartbeat whose token has been verified. A site that this server does not know comes back with the
+   * token of an earlier run of the server.
+   * @returns a reason if the name is disabled or another login holds it
+   */
+  heartbeat(facts: Pick<SiteRecord, 'claims' | 'token'>): string | undefined {
+    const { name } = facts.claims
+    const refusal = this.refusal(name)
+    if (refusal !== undefined) return refusal
+    const known = this.#sites.get(name)
+    if (known === undefined) {
+      this.#enter({ ...facts, organization: '', software: '', siteConfig: '' })
+      return undefined
+    }
+    if (known.token !== facts.token) return `Client ID already registered as a client: ${name}`
+    const site = { ...known, lastHeartbeat: this.#clock.now(), connected: true }
+    this.#sites.set(name, site)
+    if (!known.connected) this.#events.onPresent(site)
+    return undefined
+  }
+
+  /** Why claims of a site's token no longer hold; for the check of every message. */
+  objection(claims: TokenClaims): string | undefined {
+    if (this.#disabled.has(claims.name)) return `'${claims.name}' is disabled`
+    const current = this.#sites.get(claims.name)
+    // Unknown after a restart of the server: its next heartbeat enters it again.
+    if (current === undefined || current.claims.nonce === claims.nonce) return undefined
+    return `'${claims.name}' has logged in again since this token was issued`
+  }
+
+  linkLost(cell: string): void {
+    const site = this.#byCell(cell)
+    if (site === undefined || !site.connected) return
+    const absent = { ...site, connected: false }
+    this.#sites.set(site.name, absent)
+    this.#events.onAbsent(absent, 'connection-lost')
+  }
+
+  quit(name: string): void {
+    const site = this.#sites.get(name)
+    if (site !== undefined) this.#remove(site, 'quit')
+  }
+
+  disable(name: string): void {
+    this.#disabled.add(name)
+    const site = this.#sites.get(name)
+    if (site !== undefined) this.#remove(site, 'disabled')
+  }
+
+  enable(name: string): void {
+    this.#disabled.delete(name)
+  }
+
+  /** Names that may not log in. */
+  disabled(): readonly string[] {
+    return [...this.#disabled].toSorted()
+  }
+
+  /** Removes sites without a heartbeat for too long. */
+  sweep(): void {
+    const limit = this.#clock.now() - this.#options.heartbeatTimeoutMs
+    for (const site of [...this.#sites.values()])
+      if (site.lastHeartbeat < limit) this.#remove(site, 'heartbeat-missed')
+  }
+
+  #enter(
+    facts: Omit<SiteRecord, 'registeredAt' | 'lastHeartbeat' | 'connected' | 'name' | 'cell'>,
+  ): SiteRecord {
+    const now = this.#clock.now()
+    const { name, cell } = facts.claims
+    const site = { ...facts, name, cell, registeredAt: now, lastHeartbeat: now, connected: true }
+    this.#sites.set(name, site)
+    this.#events.onPresent(site)
+    return site
+  }
+
+  #remove(site: SiteRecord, why: SiteAbsence): void {
+    this.#sites.delete(site.name)
+    this.#events.onAbsent({ ...site, connected: false }, why)
+  }
+
+  #byCell(cell: string): SiteRecord | undefined {
+    for (const site of this.#sites.values()) if (site.cell === cell) return site
+    return undefined
+  }
+}

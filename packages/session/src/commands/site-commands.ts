@@ -1,0 +1,148 @@
+import type { Cell, CellRequest } from '@hanse/cellnet'
+import { type AbortOptions, messageOf } from '@hanse/contract'
+import type { FobsValue } from '@hanse/fobs'
+import { AdminMessage } from '../messages/admin-message.ts'
+import { CHANNEL } from '../names.ts'
+
+/** Topics of the server's commands to a site (`spec/session.md` §5.2). */
+export const COMMAND = {
+  checkResource: 'scheduler.check_resource',
+  cancelResource: 'scheduler.cancel_resource',
+  deploy: 'train.deploy',
+  startJob: 'train.start_job',
+  abort: 'train.abort',
+  deleteRun: 'train.delete_run',
+  notifyJobStatus: 'train.notify_job_status',
+  checkStatus: 'train.check_status',
+  reportVersion: 'sys.report_version',
+  reportResources: 'resource_manager.report_resources',
+  reportEnvironment: 'sys.report_env',
+} as const
+
+/** Headers of an AdminMessage (`spec/session.md` §5.1). */
+export const COMMAND_HEADER = {
+  jobId: 'job_id',
+  jobMeta: 'job_meta',
+  appName: 'app_name',
+  adminCommand: 'admin_command',
+  requireAuthorization: 'require_authz',
+  userName: '_userName',
+  userOrganization: '_userOrg',
+  userRole: '_userRole',
+  submitterName: '_submitterName',
+  submitterOrganization: '_submitterOrg',
+  submitterRole: '_submitterRole',
+  reservation: '_resource_reserve_token',
+  returnCode: '_rtnCode',
+} as const
+
+/** What stock puts before the text of a start that failed, under an ok code. */
+const ERROR_TEXT_PREFIX = 'NVFLARE_ERROR'
+
+/** A person on whose behalf a command is given. */
+export interface ActingPerson {
+  readonly name: string
+  readonly organization: string
+  readonly role: string
+}
+
+export interface SiteCommand {
+  readonly topic: string
+  readonly headers: ReadonlyMap<string, FobsValue>
+  readonly body: FobsValue
+}
+
+/** A site's answer: what it says, or why it did not do it. */
+export type CommandOutcome =
+  | { readonly ok: true; readonly body: FobsValue }
+  | { readonly ok: false; readonly reason: string }
+
+/** Headers that name who acts and whose job it is. */
+export function personHeaders(user: ActingPerson, submitter: ActingPerson): [string, string][] {
+  return [
+    [COMMAND_HEADER.userName, user.name],
+    [COMMAND_HEADER.userOrganization, user.organization],
+    [COMMAND_HEADER.userRole, user.role],
+    [COMMAND_HEADER.submitterName, submitter.name],
+    [COMMAND_HEADER.submitterOrganization, submitter.organization],
+    [COMMAND_HEADER.submitterRole, submitter.role],
+  ]
+}
+
+/** Gives one command to one site; never throws but for the signal. */
+export async function commandSite(
+  cell: Cell,
+  target: string,
+  command: SiteCommand,
+  options: AbortOptions & { readonly timeoutMs: number },
+): Promise<CommandOutcome> {
+  const message = new AdminMessage(command.topic, command.body, new Map(command.headers))
+  const reply = await cell.request(target, CHANNEL.admin, CHANNEL.admin, message, options)
+  if (reply.returnCode !== 'ok')
+    return {
+      ok: false,
+      reason: `no answer to ${command.topic}: ${reply.error ?? reply.returnCode}`,
+    }
+  return outcomeOf(reply.body, command.topic)
+}
+
+/** Reads an AdminMessage that answers a command. */
+function outcomeOf(body: FobsValue, topic: string): CommandOutcome {
+  if (!(body instanceof AdminMessage))
+    return { ok: false, reason: `the answer to ${topic} is no admin message` }
+  const text = typeof body.body === 'string' ? body.body : undefined
+  const code = body.headers.get(COMMAND_HEADER.returnCode)
+  if (code !== undefined && code !== '_ok')
+    return { ok: false, reason: text ?? 'refused without a reason' }
+  if (text?.startsWith(ERROR_TEXT_PREFIX)) return { ok: false, reason: text }
+  return { ok: true, body: body.body }
+}
+
+/** @returns the answer's body; @throws to answer with an error whose text is the exception's message */
+export type SiteCommandHandler = (
+  command: SiteCommand,
+  request: CellRequest,
+) => FobsValue | Promise<FobsValue>
+
+/**
+ * Serves commands on channel `admin`. They are told apart by the topic of the AdminMessage: the cell's topic means
+ * nothing there. `authorize` is asked before any handler and throws to refuse.
+ */
+export function serveCommands(
+  cell: Cell,
+  handlers: ReadonlyMap<string, SiteCommandHandler>,
+  authorize: (command: SiteCommand, request: CellRequest) => void | Promise<void>,
+): void {
+  cell.handle(CHANNEL.admin, '*', async (request) => {
+    const { body } = request
+    if (!(body instanceof AdminMessage))
+      return { returnCode: 'invalid_request', error: 'an admin message was expected' }
+    const command: SiteCommand = { topic: body.topic, headers: body.headers, body: body.body }
+    const handler = handlers.get(body.topic)
+    if (handler === undefined)
+      return { body: errorReply(body.topic, `invalid_request: unknown command ${body.topic}`) }
+    try {
+      await authorize(command, request)
+      const reply = new AdminMessage(
+        `reply_${body.topic}`,
+        await handler(command, request),
+        new Map(),
+      )
+      reply.headers.set(COMMAND_HEADER.returnCode, '_ok')
+      return { body: reply }
+    } catch (error) {
+      return { body: errorReply(body.topic, messageOf(error)) }
+    }
+  })
+}
+
+function errorReply(topic: string, text: string): AdminMessage {
+  const headers = new Map<string, FobsValue>([[COMMAND_HEADER.returnCode, '_error']])
+  return new AdminMessage(`reply_${topic}`, text, headers)
+}
+
+/** A header's text; empty if it is absent or of another type. */
+export function commandText(command: SiteCommand, header: string): string {
+  const value = command.headers.get(header)
+  return typeof value === 'string' ? value : ''
+}

@@ -1,0 +1,35 @@
+import type { JsonValue } from '@hanse/contract'
+import type { FobsValue } from '@hanse/fobs'
+
+/** JSON as values for the wire: objects become maps. */
+export function fobsOfJson(value: JsonValue): FobsValue {
+  if (Array.isArray(value)) return value.map((item: JsonValue) => fobsOfJson(item))
+  if (typeof value !== 'object' || value === null) return value as FobsValue
+  return new Map(Object.entries(value).map(([key, item]) => [key, fobsOfJson(item)]))
+}
+
+/**
+ * Values from the wire as JSON; objects have no prototype, so that no key of a peer means anything.
+ * @returns `undefined` for what JSON cannot say: bytes, big integers, other keys than texts, other types
+ */
+export function jsonOfFobs(value: FobsValue): JsonValue | undefined {
+  if (value === null || typeof value === 'boolean' || typeof value === 'string') return value
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
+  if (Array.isArray(value)) {
+    const items: JsonValue[] = []
+    for (const item of value) {
+      const json = jsonOfFobs(item)
+      if (json === undefined) return undefined
+      items.push(json)
+    }
+    return items
+  }
+  if (!(value instanceof Map)) return undefined
+  const object: Record<string, JsonValue> = Object.create(null)
+  for (const [key, item] of value) {
+    const json = jsonOfFobs(item)
+    if (typeof key !== 'string' || json === undefined) return undefined
+    object[key] = json
+  }
+  return object
+}

@@ -1,0 +1,219 @@
+import type { Cell, CellReply, CellRequest } from '@hanse/cellnet'
+import { textHeader } from '@hanse/cellnet'
+import type { Clock } from '@hanse/contract'
+import { messageOf } from '@hanse/contract'
+import { type ParticipantKind, type TokenClaims, writeToken } from '../authentication/token.ts'
+import { jsonOfFobs } from '../json-values.ts'
+import { Shareable } from '../messages/shareable.ts'
+import { CELL_HEADER, CHANNEL, FEDERATION_PROTOCOL_VERSION, NO_SSID } from '../names.ts'
+import type { ProofSigner, ProofVerifier, ProvenIdentity, TokenMac } from './proofs.ts'
+import { proofText } from './proofs.ts'
+
+/** One login that has been proven, before it is accepted. */
+export interface Applicant {
+  readonly kind: ParticipantKind
+  readonly cell: string
+  readonly identity: ProvenIdentity
+  readonly software: string
+  /** JSON text of the site's facts about itself; empty if there are none that we take. */
+  readonly siteConfig: string
+}
+
+export interface RegistrarComponents {
+  readonly signer: ProofSigner
+  readonly verifier: ProofVerifier
+  readonly mac: TokenMac
+  readonly clock: Clock
+  /** Signs `name + token`; base64. */
+  signToken(name: string, token: string): string
+  /** A reason to refuse a proven applicant; `undefined` takes it. */
+  refusal(applicant: Applicant): string | undefined
+  onRegistered(applicant: Applicant, claims: TokenClaims, token: string): void
+  onRefused(facts: { readonly name: string; readonly cell: string; readonly reason: string }): void
+}
+
+export interface RegistrarOptions {
+  readonly project: string
+  readonly software: string
+  /** How long a challenge may wait for its registration. Default 60 s. */
+  readonly challengeLifetimeMs?: number
+}
+
+const MAX_PENDING_CHALLENGES = 10_000
+const MAX_SITE_CONFIG_CHARS = 65_536
+const KIND_OF_WIRE: ReadonlyMap<string, ParticipantKind> = new Map([
+  ['regular', 'site'],
+  ['admin', 'admin'],
+  ['relay', 'relay'],
+])
+
+/** Serves `challenge` and `register` on the server's cell (`spec/session.md` §2.2, §2.3). */
+export function serveRegistration(
+  cell: Cell,
+  components: RegistrarComponents,
+  options: RegistrarOptions,
+): void {
+  const challenges = new PendingChallenges(components.clock, options.challengeLifetimeMs ?? 60_000)
+
+  cell.handle(CHANNEL.task, 'challenge', async (request) => {
+    const callerNonce = textHeader(request.headers, 'nonce') ?? ''
+    if (callerNonce === '' || callerNonce.length > 128)
+      return refuse('challenge needs a nonce of 1 to 128 characters', 'invalid_request')
+    const { signer } = components
+    const body = new Shareable()
+    body.content.set('nonce', challenges.create(request.origin))
+    body.content.set('cn', signer.name)
+    body.content.set('cert', new TextEncoder().encode(signer.certificateChain))
+    body.content.set('signature', await signer.sign(proofText(signer.name, callerNonce)))
+    return { body }
+  })
+
+  cell.handle(CHANNEL.task, 'register', async (request) => {
+    const name = textHeader(request.headers, CELL_HEADER.clientName) ?? ''
+    const nonce = challenges.take(request.origin)
+    const verdict = await admit(request, name, nonce, components, options)
+    if (typeof verdict === 'string') {
+      components.onRefused({ name, cell: request.origin, reason: verdict })
+      return refuse(verdict)
+    }
+    return register(verdict, components, options)
+  })
+}
+
+/** @returns the applicant, or why it is refused */
+async function admit(
+  request: CellRequest,
+  name: string,
+  nonce: string | undefined,
+  components: RegistrarComponents,
+  options: RegistrarOptions,
+): Promise<Applicant | string> {
+  if (nonce === undefined) return 'no registration session: ask for a challenge first'
+  if (textHeader(request.headers, CELL_HEADER.projectName) !== options.project)
+    return 'Requested task does not match the current server task'
+  const kind = KIND_OF_WIRE.get(textHeader(request.headers, CELL_HEADER.clientType) ?? '')
+  if (kind === undefined) return 'client_type must be regular, relay or admin'
+  const { body, link } = request
+  if (!(body instanceof Shareable)) return 'the body is not a Shareable'
+  const certificate = body.content.get('cert')
+  const signature = body.content.get('signature')
+  if (!(certificate instanceof Uint8Array) || !(signature instanceof Uint8Array))
+    return 'certificate or signature is missing'
+
+  let identity: ProvenIdentity
+  try {
+    identity = await components.verifier.verify({
+      certificateChain: new TextDecoder().decode(certificate),
+      expectedName: name,
+      usage: 'client',
+      signed: proofText(name, nonce),
+      signature,
+    })
+  } catch (error) {
+    return `'${name}' did not prove its identity: ${messageOf(error)}`
+  }
+  const applicant: Applicant = {
+    kind,
+    cell: request.origin,
+    identity,
+    software: softwareOf(request),
+    siteConfig: siteConfigOf(kind, body),
+  }
+  return mismatch(applicant, link?.peerName) ?? components.refusal(applicant) ?? applicant
+}
+
+/** A person's certificate is no site's and the reverse: what a certificate may be used for does not depend on what its holder says. */
+function mismatch(
+  { kind, cell, identity }: Applicant,
+  peerName: string | undefined,
+): string | undefined {
+  if (peerName !== undefined && peerName !== identity.name)
+    return `the link's certificate names '${peerName}', the login '${identity.name}'`
+  const isAdminCell = cell.startsWith('_admin_')
+  if (kind === 'admin') {
+    if (identity.role === '')
+      return `the certificate of '${identity.name}' gives no role: it is not a person's`
+    if (!isAdminCell) return 'a person logs in from an _admin_ cell'
+    return undefined
+  }
+  if (identity.role !== '')
+    return `the certificate of '${identity.name}' is a person's, not a ${kind}'s`
+  const lastSegment = cell.slice(cell.lastIndexOf('.') + 1)
+  if (lastSegment !== identity.name) return `the cell '${cell}' is not that of '${identity.name}'`
+  return undefined
+}
+
+function register(
+  applicant: Applicant,
+  components: RegistrarComponents,
+  options: RegistrarOptions,
+): CellReply {
+  const { name } = applicant.identity
+  const claims: TokenClaims = {
+    kind: applicant.kind,
+    name,
+    cell: applicant.cell,
+    fingerprint: applicant.identity.fingerprint,
+    issuedAt: components.clock.now(),
+    nonce: crypto.randomUUID(),
+  }
+  const token = writeToken(claims, components.mac)
+  components.onRegistered(applicant, claims, token)
+  return {
+    body: new Map<string, string | number>([
+      ['__token__', token],
+      ['__token_signature__', components.signToken(name, token)],
+      ['ssid', NO_SSID],
+      [CELL_HEADER.protocolVersion, FEDERATION_PROTOCOL_VERSION],
+      [CELL_HEADER.softwareVersion, options.software],
+    ]),
+  }
+}
+
+function refuse(reason: string, returnCode = 'unauthenticated'): CellReply {
+  return { returnCode, error: reason }
+}
+
+function softwareOf(request: CellRequest): string {
+  return (textHeader(request.headers, CELL_HEADER.softwareVersion) ?? '').slice(0, 64)
+}
+
+/** The site's facts as JSON, if they are JSON and not too long (`spec/session.md` §2.6); else nothing. */
+function siteConfigOf(kind: ParticipantKind, body: Shareable): string {
+  const config = body.content.get('site_config')
+  if (kind !== 'site' || !(config instanceof Map)) return ''
+  const json = jsonOfFobs(config)
+  const text = json === undefined ? '' : JSON.stringify(json)
+  return text.length <= MAX_SITE_CONFIG_CHARS ? text : ''
+}
+
+/** One nonce an origin, each good for one registration within its lifetime. */
+class PendingChallenges {
+  readonly #clock: Clock
+  readonly #lifetimeMs: number
+  readonly #pending = new Map<string, { readonly nonce: string; readonly expires: number }>()
+
+  constructor(clock: Clock, lifetimeMs: number) {
+    this.#clock = clock
+    this.#lifetimeMs = lifetimeMs
+  }
+
+  create(origin: string): string {
+    const now = this.#clock.now()
+    for (const [key, { expires }] of this.#pending) {
+      // Insertion order is order of expiry.
+      if (expires > now && this.#pending.size < MAX_PENDING_CHALLENGES) break
+      this.#pending.delete(key)
+    }
+    const nonce = crypto.randomUUID()
+    this.#pending.delete(origin)
+    this.#pending.set(origin, { nonce, expires: now + this.#lifetimeMs })
+    return nonce
+  }
+
+  take(origin: string): string | undefined {
+    const entry = this.#pending.get(origin)
+    this.#pending.delete(origin)
+    return entry !== undefined && entry.expires > this.#clock.now() ? entry.nonce : undefined
+  }
+}

@@ -1,0 +1,12 @@
+import { PlatformError } from '@hanse/contract'
+
+export type SessionErrorCode =
+  | 'ERR_SERVER_UNREACHABLE'
+  | 'ERR_SERVER_IDENTITY'
+  | 'ERR_LOGIN_REFUSED'
+  | 'ERR_LOGIN_PROTOCOL'
+  | 'ERR_MESSAGE_SHAPE'
+  | 'ERR_REQUEST_FAILED'
+
+/** A login or an exchange above the cell layer did not succeed. */
+export class SessionError extends PlatformError<SessionErrorCode> {}

@@ -1,0 +1,182 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { freePort } from './free-port.ts'
+import { type CommandResult, Place, runHanse, testEnvironment } from './hanse.ts'
+
+export interface LeagueOptions {
+  readonly name?: string
+  readonly sites?: readonly string[]
+  /** Kit files to change before anything starts. */
+  readonly prepare?: (league: League) => Promise<void>
+}
+
+export const LEAD = 'lead@example.org'
+export const SERVER = 'server1'
+
+/** A provisioned league of real processes in a temporary folder; disposing stops them and removes it. */
+export class League implements AsyncDisposable {
+  readonly folder: string
+  readonly sites: readonly string[]
+  readonly port: number
+  readonly env: NodeJS.ProcessEnv
+  readonly places = new Map<string, Place>()
+  readonly #kits = new Map<string, string>()
+
+  private constructor(folder: string, port: number, sites: readonly string[]) {
+    this.folder = folder
+    this.port = port
+    this.sites = sites
+    this.env = testEnvironment(join(folder, 'config'))
+  }
+
+  /** Provisions a league; nothing runs yet. */
+  static async provision(options: LeagueOptions = {}): Promise<League> {
+    const folder = await mkdtemp(join(tmpdir(), 'hanse-league-'))
+    const league = new League(folder, await freePort(), options.sites ?? ['site-1', 'site-2'])
+    await mkdir(join(folder, 'config'))
+    await writeFile(join(folder, 'project.yml'), projectFile(options.name ?? 'test_league', league))
+    const result = await league.hanse(
+      'provision',
+      join(folder, 'project.yml'),
+      '--out',
+      join(folder, 'kits'),
+    )
+    if (result.code !== 0)
+      throw new Error(`provisioning failed:\n${result.stdout}\n${result.stderr}`)
+    for (const { name, kit } of result.json?.['participants'] as { name: string; kit: string }[])
+      league.#kits.set(name, kit)
+    await options.prepare?.(league)
+    return league
+  }
+
+  /** Provisions a league and starts its server and every site. */
+  static async start(options: LeagueOptions = {}): Promise<League> {
+    const league = await League.provision(options)
+    try {
+      await league.startPlace(SERVER)
+      await Promise.all(league.sites.map((site) => league.startPlace(site)))
+      return league
+    } catch (error) {
+      await league[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  kit(name: string): string {
+    const kit = this.#kits.get(name)
+    if (kit === undefined) throw new Error(`no kit of ${name}`)
+    return kit
+  }
+
+  /** Starts a place and waits until it is ready. */
+  async startPlace(name: string): Promise<Place> {
+    const place = this.launch(name)
+    await place.event('ready')
+    return place
+  }
+
+  /** Starts a place without waiting. */
+  launch(name: string, kit = this.kit(name)): Place {
+    const place = new Place(name, kit, this.env)
+    this.places.set(name, place)
+    return place
+  }
+
+  place(name: string): Place {
+    const place = this.places.get(name)
+    if (place === undefined) throw new Error(`${name} was not started`)
+    return place
+  }
+
+  /** Runs `hanse <args> --json`. */
+  hanse(...args: string[]): Promise<CommandResult> {
+    return runHanse([...args, '--json'], this.env)
+  }
+
+  /** Runs `hanse <args> --json --as <the lead's kit>`. */
+  asLead(...args: string[]): Promise<CommandResult> {
+    return this.hanse(...args, '--as', this.kit(LEAD))
+  }
+
+  /** Submits a job folder and returns its id. */
+  async submit(folder: string): Promise<string> {
+    const result = await this.asLead('job', 'submit', folder)
+    if (result.code !== 0) throw new Error(`submission failed:\n${result.stdout}\n${result.stderr}`)
+    return String(result.json?.['job'])
+  }
+
+  /** Waits for the end of a job and returns its status. */
+  async wait(job: string, timeoutSeconds = 90): Promise<string> {
+    const result = await this.asLead('job', 'wait', job, '--timeout', String(timeoutSeconds))
+    return String(result.json?.['status'] ?? result.stdout + result.stderr)
+  }
+
+  /** The job's meta. */
+  async show(job: string): Promise<Record<string, unknown>> {
+    return (await this.asLead('job', 'show', job)).json ?? {}
+  }
+
+  /** Downloads the result and returns its folder. */
+  async download(job: string): Promise<string> {
+    const out = join(this.folder, 'downloads')
+    const result = await this.asLead('job', 'download', job, '--out', out)
+    if (result.code !== 0) throw new Error(`download failed:\n${result.stdout}\n${result.stderr}`)
+    return String(result.json?.['folder'])
+  }
+
+  /** Entries of a place's record. */
+  async record(name: string): Promise<Record<string, unknown>[]> {
+    const result = await this.hanse('audit', 'show', this.kit(name))
+    return (result.json?.['entries'] ?? []) as Record<string, unknown>[]
+  }
+
+  /** Processes, other than ours, that have this league's folder in their command line or as their directory. */
+  async processes(): Promise<{ readonly pid: number; readonly command: string }[]> {
+    const found: { pid: number; command: string }[] = []
+    for (const entry of await readdir('/proc')) {
+      const pid = Number(entry)
+      if (!Number.isInteger(pid) || pid === process.pid) continue
+      try {
+        const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8'))
+          .replaceAll('\0', ' ')
+          .trim()
+        if (command.includes(this.folder)) found.push({ pid, command })
+      } catch {
+        // It ended while we looked.
+      }
+    }
+    return found
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const places = [...this.places.values()]
+    await Promise.all(places.filter(({ name }) => name !== SERVER).map((place) => place.stop()))
+    await Promise.all(places.map((place) => place.stop()))
+    await rm(this.folder, { recursive: true, force: true })
+  }
+}
+
+function projectFile(name: string, { port, sites }: League): string {
+  return `api_version: 3
+name: ${name}
+description: a league for tests
+participants:
+  - name: ${SERVER}
+    type: server
+    org: league
+    default_host: localhost
+    host_names: [127.0.0.1]
+    fed_learn_port: ${port}
+${sites.map((site) => `  - { name: ${site}, type: client, org: ${site.replaceAll('-', '_')} }`).join('\n')}
+  - { name: ${LEAD}, type: admin, org: league, role: lead }
+  - { name: boss@example.org, type: admin, org: league, role: project_admin }
+  - { name: member@example.org, type: admin, org: league, role: member }
+builders:
+  - path: nvflare.lighter.impl.workspace.WorkspaceBuilder
+  - path: nvflare.lighter.impl.static_file.StaticFileBuilder
+    args: { config_folder: config, scheme: tcp }
+  - path: nvflare.lighter.impl.cert.CertBuilder
+  - path: nvflare.lighter.impl.signature.SignatureBuilder
+`
+}

@@ -92,6 +92,7 @@ describe('messages', () => {
   it.each([
     ['a metric that is text', { metrics: { note: 'text' } }],
     ['a parameter that is a number', { params: { w: 1 } }],
+    ['a tensor whose data are too long', { params: { w: { ...tensor, shape: [3] } } }],
     ['a type without params', { paramsType: 'FULL' }],
     ['a round below zero', { currentRound: -1 }],
     ['a function in meta', { meta: { f: () => 1 } }],

@@ -43,7 +43,7 @@ export function toWire(value: unknown, arrays: Tensor[], depth = 0): unknown {
       throw new ClientError('ERR_TRAINER_VALUE', `a ${typeof value} cannot be sent`)
   }
   if (value === null) return null
-  if (isTensor(value)) return { $array: arrays.push(value) - 1 }
+  if (isTensor(value)) return { $array: arrays.push(checked(value)) - 1 }
   if (value instanceof Uint8Array)
     return { $array: arrays.push(new Tensor('uint8', [value.length], value)) - 1 }
   if (Array.isArray(value)) return value.map((item: unknown) => toWire(item, arrays, depth + 1))
@@ -56,6 +56,15 @@ export function toWire(value: unknown, arrays: Tensor[], depth = 0): unknown {
       object[key.startsWith('$') ? `$${key}` : key] = toWire(item, arrays, depth + 1)
   }
   return object
+}
+
+/** A trainer may have made the object by hand: its shape and data must fit before anything is written. */
+function checked({ dtype, shape, data }: Tensor): Tensor {
+  try {
+    return new Tensor(dtype, shape, data)
+  } catch (cause) {
+    throw new ClientError('ERR_TRAINER_VALUE', messageOf(cause), {}, { cause })
+  }
 }
 
 /**

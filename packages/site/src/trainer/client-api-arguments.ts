@@ -54,3 +54,7 @@ export function trainerCommandOf(args: TrainerArguments): string | readonly stri
   }
   throw new LearningError('ERR_COMPONENT_ARGS', 'ClientAPIExecutor is given no script to run')
 }
+
+function milliseconds(seconds: number | null | undefined): number | undefined {
+  return seconds === null || seconds === undefined ? undefined : seconds * 1000
+}

@@ -127,7 +127,7 @@ describe('provision', () => {
         maxRegistrationSeconds: 60,
         requireSignedJobs: true,
       },
-      authorizationPolicy: { format_version: '1.0' },
+      authorizationPolicy: expect.stringContaining('"project_admin": "any"'),
       privacyPolicy: undefined,
       warnings: [],
     })
@@ -145,12 +145,13 @@ describe('provision', () => {
       hanse: {
         confinement: { minimum: 'namespaces' },
         graceSeconds: 15,
-        trainerRuntimes: new Map(
-          ['node', 'python3'].map((name) => [
-            name,
-            { program: name, options: [], environment: new Map() },
-          ]),
-        ),
+        trainerRuntimes: new Map([
+          ['node', { program: 'node', kind: 'node', options: [], environment: {}, read: [] }],
+          [
+            'python3',
+            { program: 'python3', kind: 'other', options: [], environment: {}, read: [] },
+          ],
+        ]),
       },
       datasets: new Map(),
     })
@@ -522,7 +523,7 @@ describe('loadKit on a changed kit', () => {
       hanse: { confinement: { minimum: 'node-permission' }, graceSeconds: 2 },
       datasets: new Map([['train', { path: '/data/train', scopes: ['private'] }]]),
       settings: { allowLogStreaming: false, gpus: 0 },
-      authorizationPolicy: { permissions: {} },
+      authorizationPolicy: '{"format_version":"1.0","permissions":{}}',
     })
     for (const [name, text, message] of [
       ['hanse.json', '{"format_version": 1, "confinment": {}}', /local\/hanse\.json.*confinment/s],

@@ -7,12 +7,16 @@ export type ConfinementLevel = (typeof CONFINEMENT_LEVELS)[number]
 
 /** A program that trainers may run on. The site chooses it; a job names it and gives a script. */
 export interface TrainerRuntime {
-  /** Absolute path, or a name that the site looks up on its own PATH. */
+  /** Absolute path, or a bare name: `node` is what Hanse itself runs on, others are looked up on the site's PATH. */
   readonly program: string
-  /** Before the job's script. */
+  /** `node`: Node's permission model can confine it too; `other`: only the level `namespaces` can. */
+  readonly kind: 'node' | 'other'
+  /** Between the program and the job's script. */
   readonly options: readonly string[]
   /** Added to the otherwise empty environment of the trainer. */
-  readonly environment: ReadonlyMap<string, string>
+  readonly environment: Readonly<Record<string, string>>
+  /** Absolute paths that it needs besides the system's libraries; readable for trainers. */
+  readonly read: readonly string[]
 }
 
 /** What only Hanse knows of a place, from `local/hanse.json`. */
@@ -27,25 +31,37 @@ export interface HanseSettings {
   readonly plugins: readonly string[]
 }
 
+const DEFAULT_RUNTIMES = {
+  node: { program: 'node', kind: 'node', options: [], environment: {}, read: [] },
+  python3: { program: 'python3', kind: 'other', options: [], environment: {}, read: [] },
+} satisfies Record<string, z.input<typeof runtime>>
+
 /** What new kits carry as `local/hanse.json.default`. */
 export const DEFAULT_HANSE_FILE = {
   format_version: 1,
   confinement: { minimum: 'namespaces' },
-  trainer_runtimes: {
-    node: { program: 'node', options: [], environment: {} },
-    python3: { program: 'python3', options: [], environment: {} },
-  },
+  trainer_runtimes: DEFAULT_RUNTIMES,
   grace_seconds: 15,
   listen_host: '0.0.0.0',
   plugins: [],
 } as const
 
+const absolutePath = z
+  .string()
+  .max(4096)
+  .regex(/^\/(?!.*(?:^|\/)\.\.(?:\/|$))/, 'an absolute path without .. is allowed')
+
 const runtime = z.strictObject({
-  program: z.string().min(1).max(4096),
+  program: z.union(
+    [absolutePath, z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/)],
+    'an absolute path, or the bare name of a program, is allowed',
+  ),
+  kind: z.enum(['node', 'other']).default('other'),
   options: z.array(z.string().max(4096)).max(100).default([]),
   environment: z
     .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string().max(32_768))
     .default({}),
+  read: z.array(absolutePath).max(100).default([]),
 })
 
 /** Schema of `local/hanse.json`: strict, so that a misspelt restriction is an error and not ignored. */
@@ -57,10 +73,7 @@ export const hanseSchema = z
       .default(DEFAULT_HANSE_FILE.confinement),
     trainer_runtimes: z
       .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/), runtime)
-      .default({
-        node: { program: 'node', options: [], environment: {} },
-        python3: { program: 'python3', options: [], environment: {} },
-      }),
+      .prefault(DEFAULT_RUNTIMES),
     grace_seconds: z.number().min(0).max(3600).default(DEFAULT_HANSE_FILE.grace_seconds),
     listen_host: z.string().min(1).max(255).default(DEFAULT_HANSE_FILE.listen_host),
     plugins: z.array(z.string().min(1).max(4096)).max(100).default([]),
@@ -68,12 +81,7 @@ export const hanseSchema = z
   .transform(
     (file): HanseSettings => ({
       confinement: file.confinement,
-      trainerRuntimes: new Map(
-        Object.entries(file.trainer_runtimes).map(([name, { program, options, environment }]) => [
-          name,
-          { program, options, environment: new Map(Object.entries(environment)) },
-        ]),
-      ),
+      trainerRuntimes: new Map(Object.entries(file.trainer_runtimes)),
       graceSeconds: file.grace_seconds,
       listenHost: file.listen_host,
       plugins: file.plugins,

@@ -79,11 +79,14 @@ export class KitReader {
     }
   }
 
-  /** Parsed JSON of the first of `paths` that exists. */
-  async readJson(paths: readonly string[]): Promise<{ path: string; value: unknown } | undefined> {
+  /** The first of `paths` that exists, as text and parsed. */
+  async readJson(
+    paths: readonly string[],
+  ): Promise<{ path: string; text: string; value: unknown } | undefined> {
     for (const path of paths) {
       const bytes = await this.readOptional(path)
-      if (bytes !== undefined) return { path, value: parseJson(path, bytes) }
+      if (bytes !== undefined)
+        return { path, text: new TextDecoder().decode(bytes), value: parseJson(path, bytes) }
     }
     return undefined
   }

@@ -40,15 +40,15 @@ export interface ServerKit extends CommonKit {
   readonly type: 'server'
   readonly listen: { readonly host: string; readonly port: number; readonly adminPort: number }
   readonly settings: ServerSettings
-  /** Parsed JSON of `local/authorization.json` or its `.default`; `undefined`: none, deny everything. */
-  readonly authorizationPolicy: unknown
+  /** Text of `local/authorization.json` or its `.default`, valid JSON; `undefined`: none, deny everything. */
+  readonly authorizationPolicy: string | undefined
 }
 
 export interface SiteKit extends CommonKit {
   readonly type: 'site'
   readonly settings: SiteSettings
-  /** Parsed JSON of `local/authorization.json` or its `.default`; `undefined`: none, deny everything. */
-  readonly authorizationPolicy: unknown
+  /** Text of `local/authorization.json` or its `.default`, valid JSON; `undefined`: none, deny everything. */
+  readonly authorizationPolicy: string | undefined
   readonly datasets: ReadonlyMap<string, Dataset>
 }
 

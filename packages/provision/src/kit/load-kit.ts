@@ -66,7 +66,7 @@ export async function loadKit(directory: string, { now }: LoadKitOptions): Promi
     const policy = await reader.readJson(withDefault(KitFile.authorization))
     if (policy === undefined)
       warnings.push(`there is no ${KitFile.authorization}: everything will be denied`)
-    return policy?.value
+    return policy?.text
   }
 
   switch (configuration.type) {

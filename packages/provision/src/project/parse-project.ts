@@ -22,7 +22,12 @@ export function parseProject(text: string, source = 'project.yml'): Project {
       `${source} has ${text.length} characters; at most ${MAX_PROJECT_CHARACTERS} are read`,
     )
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, version: '1.2', prettyErrors: false })
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    version: '1.2',
+    prettyErrors: false,
+    stringKeys: true,
+  })
   const broken = [...document.errors, ...document.warnings].map(
     (problem) => `line ${lines.linePos(problem.pos[0]).line}: ${problem.message}`,
   )

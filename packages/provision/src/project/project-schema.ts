@@ -92,6 +92,9 @@ const admin = z.strictObject({
 const LIGHTER = 'nvflare.lighter.impl.'
 const noArgs = z.strictObject({}).nullish()
 
+const WITHOUT_ARGUMENTS =
+  'without args this builder means scheme http, which is not in this version: write "args: {scheme: tcp}"'
+
 const builder = z.discriminatedUnion('path', [
   z.strictObject({
     path: z.literal(`${LIGHTER}workspace.WorkspaceBuilder`),
@@ -105,8 +108,8 @@ const builder = z.discriminatedUnion('path', [
   }),
   z.strictObject({
     path: z.literal(`${LIGHTER}static_file.StaticFileBuilder`),
-    args: z
-      .strictObject({
+    args: z.strictObject(
+      {
         config_folder: z.string().optional(),
         // Left out, this builder means http.
         scheme: z.literal(
@@ -116,12 +119,10 @@ const builder = z.discriminatedUnion('path', [
         require_signed_jobs: z.boolean().optional(),
         overseer_agent: z.unknown().optional(),
         docker_image: z.literal('').optional(),
-      })
-      .nullish()
-      .refine(
-        (args) => args !== null && args !== undefined,
-        'without args this builder means scheme http, which is not in this version: write "args: {scheme: tcp}"',
-      ),
+      },
+      // The same for a builder without arguments; unknown keys among them have their own message.
+      { error: (issue) => (issue.code === 'invalid_type' ? WITHOUT_ARGUMENTS : undefined) },
+    ),
   }),
 ])
 

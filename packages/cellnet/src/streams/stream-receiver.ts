@@ -212,9 +212,14 @@ export class StreamReceiver {
     const { origin, link } = message
     const family = familyOf(origin)
     const route = this.#components.route(chunk, origin)
-    const refusal = route instanceof CellError ? route : this.#overLimit(chunk, family, route)
-    if (route instanceof CellError || refusal !== undefined) {
-      this.#refuse(key, chunk, message, refusal ?? (route as CellError))
+    if (route instanceof CellError) {
+      this.#refuse(key, chunk, message, route)
+      return undefined
+    }
+    const refusal = this.#overLimit(chunk, family, route)
+    if (refusal !== undefined) {
+      this.#refuse(key, chunk, message, refusal)
+      if (route.kind === 'body') route.onFailure?.(refusal)
       return undefined
     }
     const windowBytes = chunk.windowBytes ?? FALLBACK_SENDER.windowBytes

@@ -107,6 +107,8 @@ interface Ended {
 
 const MIN_PARKED = 16
 const MAX_DERIVED_PARKED = 1024
+/** The last resend may be a tick late and take its time: it must still find the stream's grave. */
+const RETRY_MARGIN_MS = 10_000
 
 /** The receiving half of all streams of one cell (`spec/streaming.md` §4.2–§4.4, §5). */
 export class StreamReceiver {
@@ -496,7 +498,8 @@ export class StreamReceiver {
   #remember(key: string, now: number, ended: Ended): void {
     const { retryTimeoutMs, retryWaitMs, tombstoneMs } = this.#settings
     const keepMs = ended.reliable
-      ? Math.min(MAX_RETRY_MS, Math.max(retryTimeoutMs + retryWaitMs, ended.chunk.retryMs ?? 0))
+      ? RETRY_MARGIN_MS +
+        Math.min(MAX_RETRY_MS, Math.max(retryTimeoutMs + retryWaitMs, ended.chunk.retryMs ?? 0))
       : tombstoneMs
     this.#ended.set(key, ended, now + keepMs)
   }

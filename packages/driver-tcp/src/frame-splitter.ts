@@ -30,7 +30,8 @@ export class FrameSplitter {
   /** Takes over `chunk`. */
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return
-    this.#chunks.push(chunk)
+    // A plain view: the slice() of Node's Buffer shares memory where everyone expects a copy.
+    this.#chunks.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length))
     this.#buffered += chunk.length
   }
 

@@ -100,6 +100,41 @@ export {
   SERVER_CELL,
   SERVER_JOB_NAME,
 } from './names.ts'
+export {
+  OBJECT_STREAM_HEADER,
+  OBJECT_STREAM_KEY,
+  OBJECT_STREAM_PIECE_BYTES,
+  OBJECT_STREAM_TOPIC,
+} from './object-streamer/object-stream-names.ts'
+export {
+  type ObjectStreamConsumer,
+  type ObjectStreamDecision,
+  type ObjectStreamOffer,
+  type ObjectStreamOpener,
+  type ObjectStreamReceiverComponents,
+  type ObjectStreamReceiverOptions,
+  receiveObjectStreams,
+} from './object-streamer/object-stream-receiver.ts'
+export {
+  type ObjectStreamResult,
+  type ObjectStreamSenderComponents,
+  type OutgoingObjectStream,
+  type SendObjectStreamOptions,
+  sendObjectStream,
+} from './object-streamer/object-stream-sender.ts'
+export {
+  COMMAND_STATUS,
+  type CommandReply,
+  type CommandRequest,
+  type CommandStatus,
+  PEOPLE,
+  type ReplyItem,
+  readCommandReply,
+  readCommandRequest,
+  writeCommandReply,
+  writeCommandRequest,
+} from './people/command-text.ts'
+export { joinWords, splitWords } from './people/command-words.ts'
 export { SessionError, type SessionErrorCode } from './session-error.ts'
 export {
   type ReceivedTask,

@@ -1,4 +1,4 @@
-import type { JsonValue } from '@hanse/contract'
+import type { JsonObject, JsonValue } from '@hanse/contract'
 import { SessionError } from '../session-error.ts'
 
 /** Channel and topics between people and the server (`spec/admin.md` §13). */
@@ -32,27 +32,25 @@ export const COMMAND_STATUS = {
 
 export type CommandStatus = (typeof COMMAND_STATUS)[keyof typeof COMMAND_STATUS]
 
-export type JsonMembers = { readonly [key: string]: JsonValue }
-
 /** One item of a reply, in the order of production. */
 export type ReplyItem =
   | {
       readonly type: 'string' | 'success' | 'error' | 'token' | 'command' | 'shutdown'
       readonly data: string
     }
-  | { readonly type: 'dict'; readonly data: JsonMembers }
+  | { readonly type: 'dict'; readonly data: JsonObject }
   /** Row 0 is the header, in upper case. */
   | { readonly type: 'table'; readonly rows: readonly (readonly (string | null)[])[] }
 
 export interface CommandRequest {
   readonly command: string
   readonly token: string | undefined
-  readonly meta: JsonMembers
+  readonly meta: JsonObject
 }
 
 export interface CommandReply {
   readonly items: readonly ReplyItem[]
-  readonly meta: JsonMembers
+  readonly meta: JsonObject
 }
 
 /** Longest request or reply text that is read; logs of several sites are the longest. */
@@ -123,7 +121,7 @@ function readRow(row: JsonValue): readonly (string | null)[] {
 function readText(
   text: unknown,
   what: string,
-): { readonly data: readonly JsonValue[]; readonly meta: JsonMembers } {
+): { readonly data: readonly JsonValue[]; readonly meta: JsonObject } {
   if (typeof text !== 'string') throw malformed(what, 'it is no text')
   if (text.length > MAX_COMMAND_TEXT_CHARACTERS)
     throw malformed(
@@ -144,7 +142,7 @@ function readText(
   return { data: data as readonly JsonValue[], meta }
 }
 
-function isMembers(value: JsonValue | undefined): value is JsonMembers {
+function isMembers(value: JsonValue | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 

@@ -1,0 +1,90 @@
+import type { AuditEvent } from '@hanse/audit'
+import type { AdminSession } from './admin-sessions.ts'
+
+/** Writes one entry into the record and resolves when it is safe there. */
+export type RecordEvent = (event: AuditEvent) => Promise<void>
+
+/** Commands that change nothing: a tool that waits sends them every second. */
+const READING: ReadonlySet<string> = new Set([
+  'list_jobs',
+  'get_job_meta',
+  'list_job',
+  'get_job_log',
+  'check_status',
+  'report_version',
+  'hanse.status',
+  'hanse.job_progress',
+])
+
+const MAX_REMEMBERED_PER_SESSION = 256
+
+/**
+ * Records what people do: every refusal and every change, and the first time that a session reads something.
+ * What cannot be recorded is not done.
+ */
+export class CommandRecorder {
+  readonly #record: RecordEvent
+  /** What each session has read, by session id. */
+  readonly #seen = new Map<string, Set<string>>()
+
+  constructor(record: RecordEvent) {
+    this.#record = record
+  }
+
+  async accepted(session: AdminSession, act: string, job: string | undefined): Promise<void> {
+    if (READING.has(act) && !this.#isNew(session, `${act} ${job ?? ''}`)) return
+    await this.#record({
+      actor: actorOf(session),
+      act,
+      job,
+      outcome: 'accepted',
+      code: 'allowed',
+    })
+  }
+
+  async refused(
+    session: AdminSession,
+    act: string,
+    job: string | undefined,
+    code: string,
+    text: string,
+  ): Promise<void> {
+    await this.#record({ actor: actorOf(session), act, job, outcome: 'refused', code, text })
+  }
+
+  /** A message without a session, or a login. */
+  async unproven(
+    name: string,
+    cell: string,
+    act: string,
+    outcome: AuditEvent['outcome'],
+    code: string,
+    text: string,
+  ): Promise<void> {
+    await this.#record({ actor: { name, origin: cell }, act, outcome, code, text })
+  }
+
+  /** Call when a session has ended. */
+  forget(session: AdminSession): void {
+    this.#seen.delete(session.id)
+  }
+
+  #isNew(session: AdminSession, what: string): boolean {
+    const seen = this.#seen.get(session.id) ?? new Set()
+    this.#seen.set(session.id, seen)
+    if (seen.has(what)) return false
+    // Past the limit every use is recorded: rather too much than too little.
+    if (seen.size < MAX_REMEMBERED_PER_SESSION) seen.add(what)
+    return true
+  }
+}
+
+function actorOf({ person, cell, fingerprint }: AdminSession): AuditEvent['actor'] {
+  return {
+    name: person.name,
+    org: person.organization,
+    role: person.role,
+    fingerprint,
+    origin: cell,
+  }
+}

@@ -1,0 +1,109 @@
+import type { ByteSource } from '@hanse/cellnet'
+import type { AbortOptions, JsonObject, StoredJob } from '@hanse/contract'
+import type { ActingPerson } from '@hanse/session'
+
+/** A job that arrived whole and whose sender may submit jobs. */
+export interface JobSubmission {
+  /** The uploaded zip. Borrowed until the promise settles: it is removed then. */
+  readonly archiveFile: string
+  /** Base name of the folder as the person's tool calls it. */
+  readonly folderName: string
+  readonly submitter: ActingPerson
+  /** `default` unless the session is in another. */
+  readonly study: string
+  /** Free properties of the person's tool; go into the job's meta. */
+  readonly customProperties: JsonObject
+}
+
+export type SubmissionOutcome =
+  | { readonly ok: true; readonly jobId: string }
+  /** Every problem that the person can mend, each one sentence. */
+  | { readonly ok: false; readonly problems: readonly string[] }
+
+/** What a person's wish to end a job came to. */
+export type AbortOutcome =
+  | 'not-started'
+  | 'already-finished'
+  /** The run is being ended; its final status follows. */
+  | 'signalled'
+  | 'unknown'
+
+/** How far a running job is, for people who watch it. */
+export interface JobProgress {
+  /** Counted from 1; 0 before the first. */
+  readonly round: number
+  readonly totalRounds: number
+  readonly sites: readonly {
+    readonly name: string
+    /** `waiting`, `working`, `contributed` …: one word. */
+    readonly state: string
+  }[]
+  /** Of the last complete round, e.g. `accuracy`. */
+  readonly metrics: ReadonlyMap<string, number>
+}
+
+/** Log texts by place; a place without one says why. */
+export interface JobLogs {
+  readonly logs: ReadonlyMap<string, string>
+  readonly unavailable: ReadonlyMap<string, string>
+}
+
+/** One file of a finished job, e.g. `job.zip`. */
+export interface JobFile {
+  readonly name: string
+  /** Read while a person pulls it. */
+  readonly source: ByteSource
+}
+
+export interface SiteStatus {
+  readonly name: string
+  readonly cell: string
+  readonly organization: string
+  readonly software: string
+  readonly connected: boolean
+  readonly disabled: boolean
+  /** Milliseconds since the epoch. */
+  readonly lastHeartbeat: number
+  readonly jobs: readonly string[]
+}
+
+export interface ServerStatus {
+  readonly name: string
+  readonly project: string
+  readonly software: string
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
+  /** Jobs that run now. */
+  readonly runningJobs: readonly { readonly id: string; readonly app: string }[]
+}
+
+/**
+ * All that people's commands ask of the server. Who may ask was decided before a call; what is asked for may have
+ * vanished meanwhile, and then the outcome says so.
+ */
+export interface ServerControl {
+  /** Checks and stores a job. Rejects only for faults of the server. */
+  submitJob(submission: JobSubmission, options?: AbortOptions): Promise<SubmissionOutcome>
+  /** All jobs, oldest submission first. */
+  listJobs(): Promise<readonly StoredJob[]>
+  /** `meta.reason` of a job that did not complete: who failed, where, with what words. */
+  getJob(id: string): Promise<StoredJob | undefined>
+  abortJob(id: string, by: ActingPerson): Promise<AbortOutcome>
+  deleteJob(id: string, by: ActingPerson): Promise<'deleted' | 'running' | 'unknown'>
+  cloneJob(id: string, by: ActingPerson): Promise<SubmissionOutcome>
+  /** `undefined` for a job that does not run. */
+  jobProgress(id: string): JobProgress | undefined
+  /** @param places `server` and names of sites; `undefined` is all that there are */
+  jobLogs(
+    id: string,
+    places: readonly string[] | undefined,
+    file: 'log.txt' | 'log.json',
+    options?: AbortOptions,
+  ): Promise<JobLogs>
+  /** `job.zip`, `meta.json` and `workspace.zip` of a finished job. */
+  jobFiles(id: string): Promise<readonly JobFile[]>
+  /** Names of further parts of a job, e.g. logs that sites sent. */
+  jobComponents(id: string): Promise<readonly string[]>
+  sites(): readonly SiteStatus[]
+  status(): ServerStatus
+}

@@ -33,5 +33,12 @@ export {
 export { createMessageCipher, type MessageCipherOptions } from './message-cipher.ts'
 export { PkiError, type PkiErrorCode } from './pki-error.ts'
 export { generatePrivateKey, PrivateKey, parsePrivateKey } from './private-key.ts'
-export { signText, signToken, verifySignature, verifyText, verifyToken } from './signature.ts'
+export {
+  type SignedData,
+  signText,
+  signToken,
+  verifySignature,
+  verifyText,
+  verifyToken,
+} from './signature.ts'
 export { type ChainRequirements, MAX_CHAIN_LENGTH, verifyChain } from './verify-chain.ts'

@@ -232,12 +232,9 @@ function additionalData(envelope: Uint8Array): Uint8Array {
   return Buffer.concat([envelope.subarray(0, 1), envelope.subarray(KEY_OFFSET, SIGNATURE_OFFSET)])
 }
 
-/** Everything but the signature itself. */
-function signedPart(envelope: Uint8Array): Uint8Array {
-  return Buffer.concat([
-    envelope.subarray(0, SIGNATURE_OFFSET),
-    envelope.subarray(CIPHERTEXT_OFFSET),
-  ])
+/** Everything but the signature itself; views. */
+function signedPart(envelope: Uint8Array): readonly Uint8Array[] {
+  return [envelope.subarray(0, SIGNATURE_OFFSET), envelope.subarray(CIPHERTEXT_OFFSET)]
 }
 
 /** Keeps at most `limit` entries, the youngest. */

@@ -2,6 +2,7 @@ import {
   constants,
   createPrivateKey,
   createPublicKey,
+  createSign,
   generateKeyPair,
   hkdfSync,
   type KeyObject,
@@ -12,7 +13,7 @@ import { promisify } from 'node:util'
 import { parsePem } from './pem.ts'
 import { PkiError } from './pki-error.ts'
 import { printAs } from './redacted.ts'
-import { verifySignature } from './signature.ts'
+import { partsOf, type SignedData, verifySignature } from './signature.ts'
 
 /** An RSA private key. Prints as `[redacted]`; only `exportPem` lets it out. */
 export class PrivateKey {
@@ -39,11 +40,15 @@ export class PrivateKey {
     printAs(this, '[redacted]')
   }
 
-  /** RSASSA-PSS, SHA-256, maximum salt (`spec/session.md` §2.1). About a millisecond for RSA-2048. */
-  sign(data: Uint8Array | string): Uint8Array {
-    const bytes = typeof data === 'string' ? Buffer.from(data, 'utf8') : data
+  /**
+   * RSASSA-PSS, SHA-256, maximum salt (`spec/session.md` §2.1). About a millisecond for RSA-2048.
+   * @param data text counts as its UTF-8 octets, parts as what they are one after another
+   */
+  sign(data: SignedData): Uint8Array {
+    const signer = createSign('sha256')
+    for (const part of partsOf(data)) signer.update(part)
     return Uint8Array.from(
-      sign('sha256', bytes, {
+      signer.sign({
         key: this.#key,
         padding: constants.RSA_PKCS1_PSS_PADDING,
         saltLength: constants.RSA_PSS_SALTLEN_MAX_SIGN,

@@ -1,21 +1,29 @@
-import { constants, type KeyObject, verify } from 'node:crypto'
+import { constants, createVerify, type KeyObject } from 'node:crypto'
 import type { PrivateKey } from './private-key.ts'
+
+/** What is signed: octets, consecutive parts of them, or text as its UTF-8 octets. */
+export type SignedData = Uint8Array | string | readonly Uint8Array[]
+
+/** The octets of {@link SignedData}, in order; nothing is copied but text. */
+export function partsOf(data: SignedData): readonly Uint8Array[] {
+  if (typeof data === 'string') return [new TextEncoder().encode(data)]
+  return data instanceof Uint8Array ? [data] : data
+}
 
 /**
  * Checks a signature of {@link PrivateKey.sign}: RSASSA-PSS, SHA-256 and exactly the maximum salt, as stock
- * does (`spec/provision.md` §5). Text counts as its UTF-8 octets.
+ * does (`spec/provision.md` §5).
  */
 export function verifySignature(
   publicKey: KeyObject,
-  data: Uint8Array | string,
+  data: SignedData,
   signature: Uint8Array,
 ): boolean {
   const bits = publicKey.asymmetricKeyDetails?.modulusLength
   if (publicKey.asymmetricKeyType !== 'rsa' || bits === undefined) return false
-  const bytes = typeof data === 'string' ? Buffer.from(data, 'utf8') : data
-  return verify(
-    'sha256',
-    bytes,
+  const verifier = createVerify('sha256')
+  for (const part of partsOf(data)) verifier.update(part)
+  return verifier.verify(
     {
       key: publicKey,
       padding: constants.RSA_PKCS1_PSS_PADDING,
@@ -31,16 +39,12 @@ function maximumSaltBytes(modulusBits: number): number {
 }
 
 /** Signs and encodes as standard base64, the form of tokens, kits and jobs (`spec/session.md` §2.1). */
-export function signText(key: PrivateKey, data: Uint8Array | string): string {
+export function signText(key: PrivateKey, data: SignedData): string {
   return Buffer.from(key.sign(data)).toString('base64')
 }
 
 /** Checks what {@link signText} made; text that is not standard base64 is simply not a signature. */
-export function verifyText(
-  publicKey: KeyObject,
-  data: Uint8Array | string,
-  signature: string,
-): boolean {
+export function verifyText(publicKey: KeyObject, data: SignedData, signature: string): boolean {
   if (signature.length > 2048 || !/^[A-Za-z0-9+/]+={0,2}$/.test(signature)) return false
   const bytes = Buffer.from(signature, 'base64')
   // Padding bits that decode away would give one signature many texts.

@@ -547,6 +547,15 @@ describe('loadKit on a changed kit', () => {
       await rm(join(site, 'local', name))
   })
 
+  it('warns when others may change the settings of the site', async () => {
+    const path = join(site, 'local/authorization.json.default')
+    await chmod(path, 0o664)
+    expect((await loadKit(site, { now: start })).warnings).toEqual([
+      'local/authorization.json.default has mode 0664, others may change it: run chmod go-w local/authorization.json.default',
+    ])
+    await chmod(path, 0o644)
+  })
+
   it('takes a missing policy as none, so that everything is denied', async () => {
     const path = join(site, 'local/authorization.json.default')
     const text = await readFile(path)

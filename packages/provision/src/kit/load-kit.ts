@@ -41,13 +41,18 @@ export async function loadKit(directory: string, { now }: LoadKitOptions): Promi
       .map(({ pem }) => pem)
       .join('')
   const server: KitServer = { ...configuration.server, customRootPem }
-  const hanseFile = await reader.readJson(withDefault(KitFile.hanse))
+  const readLocal = async (paths: readonly string[]) => {
+    const file = await reader.readJson(paths)
+    if (file !== undefined) await warnIfOthersWrite(reader, file.path, warnings)
+    return file
+  }
+  const hanseFile = await readLocal(withDefault(KitFile.hanse))
   const hanse =
     hanseFile === undefined
       ? DEFAULT_HANSE_SETTINGS
       : checkShape(hanseFile.path, hanseFile.value, hanseSchema)
   // Unlike the others it has no fallback: stock never loads `privacy.json.default` or `.sample`.
-  const privacyPolicy = (await reader.readJson([KitFile.privacy]))?.value
+  const privacyPolicy = (await readLocal([KitFile.privacy]))?.value
   const common = {
     name: identity.name,
     project: configuration.project,
@@ -58,12 +63,12 @@ export async function loadKit(directory: string, { now }: LoadKitOptions): Promi
     hanse,
     warnings,
   }
-  const resources = await reader.readJson(withDefault(KitFile.resources))
+  const resources = await readLocal(withDefault(KitFile.resources))
   const settings = <T>(schema: z.ZodType<T>): T =>
     checkShape(resources?.path ?? KitFile.resources, resources?.value ?? {}, schema)
   const { requireSignedJobs } = configuration
   const authorization = async () => {
-    const policy = await reader.readJson(withDefault(KitFile.authorization))
+    const policy = await readLocal(withDefault(KitFile.authorization))
     if (policy === undefined)
       warnings.push(`there is no ${KitFile.authorization}: everything will be denied`)
     return policy?.text
@@ -81,7 +86,7 @@ export async function loadKit(directory: string, { now }: LoadKitOptions): Promi
       }
     }
     case 'site': {
-      const file = await reader.readJson([KitFile.datasets])
+      const file = await readLocal([KitFile.datasets])
       return {
         ...common,
         type: 'site',
@@ -325,6 +330,19 @@ async function checkKeyMode(
   // Stock starts from such a kit, so it stays a warning there; our kits are written with 0600.
   if (identity.certificate.kitMark === undefined) warnings.push(what)
   else throw new ProvisionError('ERR_KIT_KEY_MODE', what)
+}
+
+/** The site's own files are not under the signature: the file system is all that protects them. */
+async function warnIfOthersWrite(
+  reader: KitReader,
+  path: string,
+  warnings: string[],
+): Promise<void> {
+  const mode = await reader.modeOf(path)
+  if (mode !== undefined && (mode & 0o022) !== 0)
+    warnings.push(
+      `${path} has mode ${mode.toString(8).padStart(4, '0')}, others may change it: run chmod go-w ${path}`,
+    )
 }
 
 async function checkIntegrity(

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadKit } from './load-kit.ts'
 
@@ -89,6 +90,42 @@ describe('loadKit on stock kits', () => {
     )
     await expect(loadKit(join(folder, 'nowhere'), { now })).rejects.toThrow(
       expect.objectContaining({ code: 'ERR_KIT_TYPE' }),
+    )
+  })
+
+  it('throws only errors of its own, whatever a file holds', async () => {
+    const kit = join(folder, 'site-ip')
+    const files = [
+      'startup/fed_client.json',
+      'startup/client.crt',
+      'startup/client.key',
+      'startup/rootCA.pem',
+      'local/resources.json.default',
+      'local/authorization.json.default',
+    ]
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...files),
+        fc.oneof(
+          fc.uint8Array({ maxLength: 300 }),
+          fc.json().map((text) => new TextEncoder().encode(text)),
+          fc.tuple(fc.nat(2000), fc.nat(255)),
+        ),
+        async (path, change) => {
+          const before = await readFile(join(kit, path))
+          const after = Uint8Array.from(before)
+          if (!(change instanceof Uint8Array)) after[change[0] % after.length] = change[1]
+          await writeFile(join(kit, path), change instanceof Uint8Array ? change : after)
+          try {
+            await loadKit(kit, { now })
+          } catch (error) {
+            expect(error).toMatchObject({ name: expect.stringMatching(/^(Provision|Pki)Error$/) })
+          } finally {
+            await writeFile(join(kit, path), before)
+          }
+        },
+      ),
+      { numRuns: 150 },
     )
   })
 })

@@ -1,5 +1,4 @@
-import { messageOf } from '@hanse/contract'
-import type { ComposeContext, FobsCodec } from './codec.ts'
+import type { ComposeContext } from './codec.ts'
 import { Datum } from './datum.ts'
 import { type DatumSection, readEnvelope } from './envelope.ts'
 import { FobsError } from './fobs-error.ts'
@@ -7,6 +6,7 @@ import { type FobsLimits, fobsLimits } from './fobs-limits.ts'
 import { DATUM_REF_TYPE, type FobsRegistry } from './fobs-registry.ts'
 import { type FobsValue, joinBytes } from './fobs-value.ts'
 import { MsgpackReader } from './msgpack/msgpack-reader.ts'
+import { translated } from './translated.ts'
 import {
   LazyReference,
   parseReferenceTarget,
@@ -186,7 +186,9 @@ class Composer implements ComposeContext {
       })
     if (data === undefined)
       throw new FobsError('ERR_FOBS_SHAPE', `an object of type ${codec.typeName} has no data`)
-    return compose(codec, data, this)
+    return translated('ERR_FOBS_SHAPE', `the data of ${codec.typeName} cannot be read`, () =>
+      codec.compose(data, this),
+    )
   }
 
   #datum(data: FobsValue | undefined): FobsValue {
@@ -200,20 +202,6 @@ class Composer implements ComposeContext {
       throw new FobsError('ERR_FOBS_DATUM', 'a datum reference names no datum of the payload')
     this.#used.add(id)
     return unwrap && datum.type !== 'file' ? datum.value : datum
-  }
-}
-
-function compose(codec: FobsCodec, data: FobsValue, context: ComposeContext): FobsValue {
-  try {
-    return codec.compose(data, context)
-  } catch (cause) {
-    if (cause instanceof FobsError) throw cause
-    throw new FobsError(
-      'ERR_FOBS_SHAPE',
-      `the data of ${codec.typeName} cannot be read: ${messageOf(cause)}`,
-      {},
-      { cause },
-    )
   }
 }
 

@@ -9,6 +9,7 @@ import { ByteParts, type FobsValue } from './fobs-value.ts'
 import { hashKey } from './hashable.ts'
 import { writeScalar } from './msgpack/msgpack.ts'
 import { MsgpackWriter } from './msgpack/msgpack-writer.ts'
+import { translated } from './translated.ts'
 import {
   formatReferenceTarget,
   LazyReference,
@@ -187,7 +188,7 @@ class Encoding implements DecomposeContext {
     if (isPlainObject(value)) return this.#movedMap(new Map(Object.entries(value)), depth)
     const codec = this.#registry.codecFor(value)
     if (codec?.isContainer !== true) return value
-    return new Decomposed(codec, this.#moveOut(codec.decompose(value, this), depth + 1))
+    return new Decomposed(codec, this.#moveOut(this.#decompose(codec, value), depth + 1))
   }
 
   #movedText(value: string): string | DatumPointer {
@@ -275,8 +276,13 @@ class Encoding implements DecomposeContext {
         `objects of class ${className(value)} cannot be sent: register a codec for their type`,
       )
     if (value instanceof LazyReference) this.#passOn(value)
-    const data = this.#moveOut(codec.decompose(value, this), depth + 1)
-    this.#writeTyped(codec, data, depth)
+    this.#writeTyped(codec, this.#moveOut(this.#decompose(codec, value), depth + 1), depth)
+  }
+
+  #decompose(codec: FobsCodec, value: object): unknown {
+    return translated('ERR_FOBS_ENCODE', `a ${codec.typeName} cannot be written`, () =>
+      codec.decompose(value, this),
+    )
   }
 
   #writeTyped({ typeName, decomposer }: FobsCodec, data: unknown, depth: number): void {

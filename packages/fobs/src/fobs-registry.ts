@@ -1,5 +1,6 @@
 import type { AnyFobsCodec, FobsClass, FobsCodec, ReferenceKind } from './codec.ts'
 import { FobsError } from './fobs-error.ts'
+import { translated } from './translated.ts'
 import { Named } from './types/named.ts'
 
 /** Type names that the format itself uses; nobody can register them. */
@@ -14,7 +15,10 @@ const MAX_NAME_LENGTH = 256
 export class FobsRegistry {
   readonly #byName = new Map<string, AnyFobsCodec>()
   readonly #byPrototype = new Map<unknown, AnyFobsCodec[]>()
-  readonly #kinds = new Map<number, ReferenceKind>()
+  readonly #kinds = new Map<
+    number,
+    { readonly given: ReferenceKind; readonly guarded: ReferenceKind }
+  >()
   #frozen = false
 
   /** True once `freeze` was called: encoding and decoding ask for it. */
@@ -66,9 +70,9 @@ export class FobsRegistry {
     return undefined
   }
 
-  /** The kind of download behind a datum object type. */
+  /** The kind of download behind a datum object type; it throws nothing but `FobsError`. */
   referenceKind(dot: number): ReferenceKind | undefined {
-    return this.#kinds.get(dot)
+    return this.#kinds.get(dot)?.guarded
   }
 
   #add(codec: AnyFobsCodec): void {
@@ -102,9 +106,9 @@ export class FobsRegistry {
     if (!Number.isInteger(kind.dot) || kind.dot < 1 || kind.dot > 127)
       throw new FobsError('ERR_FOBS_REGISTRY', `DOT ${kind.dot} is not between 1 and 127`)
     const taken = this.#kinds.get(kind.dot)
-    if (taken !== undefined && taken !== kind)
+    if (taken !== undefined && taken.given !== kind)
       throw new FobsError('ERR_FOBS_REGISTRY', `DOT ${kind.dot} is registered already`)
-    this.#kinds.set(kind.dot, kind)
+    this.#kinds.set(kind.dot, { given: kind, guarded: guarded(kind) })
   }
 }
 
@@ -113,4 +117,16 @@ export function createFobsRegistry(...lists: readonly (readonly AnyFobsCodec[])[
   const registry = new FobsRegistry()
   for (const list of lists) registry.register(...list)
   return registry.freeze()
+}
+
+function guarded(kind: ReferenceKind): ReferenceKind {
+  return {
+    dot: kind.dot,
+    encodeItem: (id, value) =>
+      translated('ERR_FOBS_ENCODE', 'an item cannot be written', () => kind.encodeItem(id, value)),
+    decodeItem: (bytes, limits) =>
+      translated('ERR_FOBS_SHAPE', 'a downloaded item cannot be read', () =>
+        kind.decodeItem(bytes, limits),
+      ),
+  }
 }

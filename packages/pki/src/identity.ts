@@ -3,7 +3,7 @@ import { type Certificate, parseCertificates } from './certificate.ts'
 import { PkiError } from './pki-error.ts'
 import { type PrivateKey, parsePrivateKey } from './private-key.ts'
 import { printAs } from './redacted.ts'
-import { verifyChain } from './verify-chain.ts'
+import { verifyChainToRoot } from './verify-chain.ts'
 
 /** Who a process is: its verified certificate, its key and the root it trusts. Prints without the key. */
 export interface Identity {
@@ -16,6 +16,8 @@ export interface Identity {
   readonly chain: readonly Certificate[]
   readonly chainPem: string
   readonly roots: readonly Certificate[]
+  /** The one of `roots` that the own chain ends at. */
+  readonly anchor: Certificate
   readonly rootPem: string
   readonly key: PrivateKey
   /** For `LinkSecurity.tls`; has the private key in clear and prints as `[redacted]`. */
@@ -44,7 +46,7 @@ export function loadIdentity(texts: IdentityTexts, { now }: LoadIdentityOptions)
   const roots = parseCertificates(texts.root, 'the root certificate')
   const presented = parseCertificates(texts.cert, 'the certificate chain')
   const key = parsePrivateKey(texts.key, 'the private key')
-  const leaf = verifyChain(presented, roots, { now })
+  const { leaf, root: anchor } = verifyChainToRoot(presented, roots, { now })
   if (!key.matches(leaf.publicKey))
     throw new PkiError(
       'ERR_KEY_MISMATCH',
@@ -65,6 +67,7 @@ export function loadIdentity(texts: IdentityTexts, { now }: LoadIdentityOptions)
       chain,
       chainPem,
       roots,
+      anchor,
       rootPem,
       key,
       tls: printAs(tls, '[redacted]'),

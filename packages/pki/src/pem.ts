@@ -1,7 +1,7 @@
 import { PkiError } from './pki-error.ts'
 
 /** More than any chain or key needs; a bound for what peers and files may make us read. */
-export const MAX_PEM_CHARACTERS = 65_536
+const MAX_PEM_CHARACTERS = 65_536
 
 export interface PemBlock {
   readonly label: string

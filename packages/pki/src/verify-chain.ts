@@ -28,6 +28,15 @@ export function verifyChain(
   roots: readonly Certificate[],
   requirements: ChainRequirements,
 ): Certificate {
+  return verifyChainToRoot(chain, roots, requirements).leaf
+}
+
+/** As {@link verifyChain}; also returns which of the roots the chain ends at. */
+export function verifyChainToRoot(
+  chain: readonly Certificate[],
+  roots: readonly Certificate[],
+  requirements: ChainRequirements,
+): { readonly leaf: Certificate; readonly root: Certificate } {
   const [leaf] = chain
   if (leaf === undefined || chain.length > MAX_CHAIN_LENGTH)
     throw new PkiError(
@@ -47,7 +56,7 @@ export function verifyChain(
   // From the root down: an expired root explains more than an expired leaf.
   for (const certificate of path.toReversed()) verifyValidity(certificate, requirements.now)
   verifyLeaf(leaf, requirements)
-  return leaf
+  return { leaf, root: path.at(-1)! }
 }
 
 /** The chain with its root appended; every link's names and signature hold. */

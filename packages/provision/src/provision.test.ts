@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '@hanse/contract'
-import { generatePrivateKey, issueLeaf, issueRoot } from '@hanse/pki'
+import { generatePrivateKey, issueLeaf, issueRoot, sha256Hex, signText } from '@hanse/pki'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadKit } from './kit/load-kit.ts'
 import { parseProject } from './project/parse-project.ts'
@@ -420,6 +420,40 @@ describe('loadKit on a changed kit', () => {
     )
   })
 
+  it('refuses a manifest signed by a root that was slipped into the kit', async () => {
+    const intruderKey = await generatePrivateKey()
+    const intruder = issueRoot(intruderKey, {
+      commonName: 'league',
+      notBefore: start - day,
+      notAfter: start + day,
+    })
+    const rootPath = join(site, 'startup/rootCA.pem')
+    const manifestPath = join(site, 'startup/hanse_manifest.json')
+    const signaturePath = join(site, 'startup/hanse_manifest.sig')
+    const before = await Promise.all(
+      [rootPath, manifestPath, signaturePath].map((path) => readFile(path, 'utf8')),
+    )
+    const bundle = `${intruder.pem}${before[0]}`
+    const manifest = JSON.parse(before[1]!)
+    manifest.files['startup/rootCA.pem'] = {
+      sha256: sha256Hex(bundle),
+      size: bundle.length,
+    }
+    const text = JSON.stringify(manifest)
+    await writeFile(rootPath, bundle)
+    await writeFile(manifestPath, text)
+    await writeFile(signaturePath, signText(intruderKey, text))
+    await expect(loadKit(site, { now: start })).rejects.toThrow(
+      refuses('ERR_KIT_MANIFEST', /not signed/),
+    )
+    await writeFile(manifestPath, before[1]!)
+    await writeFile(signaturePath, before[2]!)
+    await expect(loadKit(site, { now: start })).rejects.toThrow(
+      refuses('ERR_KIT_INTEGRITY', /changed: startup\/rootCA\.pem/),
+    )
+    await writeFile(rootPath, before[0]!)
+  })
+
   it('refuses the manifest of another kit of the same project', async () => {
     const other = own.kit('site-2')
     const names = ['startup/hanse_manifest.json', 'startup/hanse_manifest.sig']
@@ -471,7 +505,7 @@ describe('loadKit on a changed kit', () => {
     await rm(path)
     await writeFile(join(site, 'startup/fed_admin.json'), '{}')
     await expect(loadKit(site, { now: start })).rejects.toThrow(
-      refuses('ERR_KIT_TYPE', /issued to a site, but the kit is a admin's|issued to a site/),
+      refuses('ERR_KIT_TYPE', /issued for a kit of type site, but this kit is of type admin/),
     )
     await rm(join(site, 'startup/fed_admin.json'))
     await writeFile(path, text)

@@ -163,7 +163,7 @@ function readIdentity(
   if (kitMark !== undefined && kitMark.type !== type)
     throw new ProvisionError(
       'ERR_KIT_TYPE',
-      `the certificate was issued to a ${kitMark.type}, but the kit is a ${type}'s`,
+      `the certificate was issued for a kit of type ${kitMark.type}, but this kit is of type ${type}`,
     )
   return identity
 }
@@ -364,7 +364,7 @@ async function checkIntegrity(
   }
   await verifyManifest(
     { project, name: identity.name, type, certificate: identity.certificate },
-    identity.roots,
+    identity.anchor,
     { startup, readOther: (path) => reader.readOptional(path) },
   )
 }

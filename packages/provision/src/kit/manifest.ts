@@ -77,11 +77,13 @@ export interface KitContent {
 
 /**
  * Compares a kit with its manifest. Files that a running participant adds beside `startup/` are no concern.
+ * @param root the one that the kit's certificate chain ends at; another one in the kit's `rootCA.pem` may have been
+ *   added by whoever changed the kit
  * @throws {ProvisionError} `ERR_KIT_MANIFEST_MISSING`, `ERR_KIT_MANIFEST`, `ERR_KIT_INTEGRITY` with every file
  */
 export async function verifyManifest(
   owner: KitOwner,
-  roots: readonly Certificate[],
+  root: Certificate,
   { startup, readOther }: KitContent,
 ): Promise<void> {
   const text = startup.get(KitFile.manifest)
@@ -92,7 +94,7 @@ export async function verifyManifest(
       `the kit of ${owner.name} must have a signed manifest, but ${text === undefined ? KitFile.manifest : KitFile.manifestSignature} is missing; restore it from the delivered kit`,
     )
   const signed = new TextDecoder().decode(signature).trim()
-  if (!roots.some((root) => root.isCa && verifyText(root.publicKey, text, signed)))
+  if (!verifyText(root.publicKey, text, signed))
     throw new ProvisionError(
       'ERR_KIT_MANIFEST',
       `${KitFile.manifest} is not signed by the CA of project ${owner.project}; restore it from the delivered kit`,

@@ -1,7 +1,7 @@
 import { jsonEntry, type KitEntry } from './kit-layout.ts'
 
 /** The policy that stock ships to servers and sites (`spec/policies.md` §1.2). */
-export const DEFAULT_AUTHORIZATION = {
+const DEFAULT_AUTHORIZATION = {
   format_version: '1.0',
   permissions: {
     project_admin: 'any',

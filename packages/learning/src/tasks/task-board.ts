@@ -118,6 +118,9 @@ export class TaskBoard implements TaskPoster {
     if (earlier !== undefined) this.#answer(earlier, { kind: 'nothing-yet' })
     if (this.#ended) return { kind: 'end' }
     const now = await this.#offer(site)
+    // The run may have ended while the data was being filtered.
+    if (this.#ended) return { kind: 'end' }
+    signal?.throwIfAborted()
     if (now !== undefined) return now
     if (holdMs <= 0) return { kind: 'nothing-yet' }
     const { promise, resolve, reject } = Promise.withResolvers<TaskOffer>()

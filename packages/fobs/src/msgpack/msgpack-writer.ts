@@ -5,6 +5,8 @@ const MAX_CHUNK_BYTES = 64 * 1024
 /** From here on a byte string becomes a part of its own instead of being copied. */
 const BORROW_BYTES = 4096
 const MAX_LENGTH = 0xffffffff
+/** UTF-8 bytes per UTF-16 unit at most. */
+const MAX_UTF8_BYTES = 3
 const MIN_INT64 = -(2n ** 63n)
 const MAX_UINT64 = 2n ** 64n - 1n
 
@@ -63,6 +65,14 @@ export class MsgpackWriter {
         'ERR_FOBS_ENCODE',
         'a text has a lone surrogate, which UTF-8 cannot carry',
       )
+    if (value.length >= 32 && value.length * MAX_UTF8_BYTES <= 0xff) {
+      // At least 32 and at most 255 bytes: the form of the length is known before the text is encoded.
+      this.#reserve(2 + value.length * MAX_UTF8_BYTES)
+      const { written } = this.#encoder.encodeInto(value, this.#chunk.subarray(this.#at + 2))
+      this.#number(0xd9, 1, written)
+      this.#at += written
+      return
+    }
     const bytes = this.#encoder.encode(value)
     this.#length(bytes.length, 0xa0, 31, [0xd9, 0xda, 0xdb])
     this.#raw(bytes)

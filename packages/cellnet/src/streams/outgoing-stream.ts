@@ -100,6 +100,11 @@ export class OutgoingStream {
     return this.#sentBytes
   }
 
+  /** The last chunk was given to the port. */
+  get finalSent(): boolean {
+    return this.#finalSequence !== undefined
+  }
+
   /** Sends everything; never rejects. If it fails for a reason of ours, the receiver is told. */
   async run(): Promise<SendOutcome> {
     try {

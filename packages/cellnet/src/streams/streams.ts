@@ -273,6 +273,7 @@ class CellStreams implements Streams {
     const requestId = randomUuid(random)
     const { promise, resolve, reject } = Promise.withResolvers<IncomingStreamReply>()
     const timeoutMs = options.timeoutMs ?? this.#settings.requestTimeoutMs
+    let answered = false
     using timer = new StageTimer(clock, timeoutMs, () =>
       resolve(localFailure(target, 'timeout', `no progress within ${timeoutMs} ms`)),
     )
@@ -280,7 +281,10 @@ class CellStreams implements Streams {
       target,
       maxReplyBytes: options.maxReplyBytes ?? this.#settings.maxBodyBytes,
       progress: () => timer.renew(),
-      settle: resolve,
+      settle: (reply) => {
+        answered = true
+        resolve(reply)
+      },
     })
     const stream = this.#createOutgoing(target, channel, topic, body.parts, {
       ...options,
@@ -301,7 +305,9 @@ class CellStreams implements Streams {
     } finally {
       signal?.removeEventListener('abort', onAbort)
       this.#waiters.delete(requestId)
-      stream.fail('comm_error', new CellError('ERR_STREAM_CANCELLED', 'cancelled'))
+      // An answer can overtake the report that the last chunk was handed over: nothing to cancel then.
+      if (!answered || !stream.finalSent)
+        stream.fail('comm_error', new CellError('ERR_STREAM_CANCELLED', 'cancelled'))
       // The caller's buffers are borrowed until the last chunk has left our hands.
       await sending
       this.#outgoing.delete(stream.id)

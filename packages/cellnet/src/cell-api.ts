@@ -1,11 +1,13 @@
 import type { AbortOptions, Connection, LinkSecurity, Listener } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import type { Connector, ConnectorOptions } from './connector.ts'
+import type { Downloads } from './downloads/downloads.ts'
 import type { IncomingFilter, OutgoingFilter } from './filters.ts'
 import type { HeaderValue, MessageHeaders } from './headers.ts'
 import type { PeerLink } from './peer-link.ts'
 import type { ReturnCode } from './return-code.ts'
 import type { LinkPolicy, PeerEvents } from './routing/peer-table.ts'
+import type { Streams } from './streams/streams.ts'
 
 /** A request as its handler sees it: decrypted and decoded, origin bound to the link where that is possible. */
 export interface CellRequest {
@@ -39,6 +41,16 @@ export type RequestHandler = (
   request: CellRequest,
   options: { readonly signal: AbortSignal },
 ) => CellReply | undefined | Promise<CellReply | undefined>
+
+export interface HandleOptions {
+  /** Longest body taken on a streamed channel; default that of the cell's streams. */
+  readonly maxBodyBytes?: number | undefined
+  /**
+   * Hand over references to arrays as they are (`LazyReference`) instead of pulling them, for cells that only
+   * pass bodies on; streamed channels only.
+   */
+  readonly passThrough?: boolean | undefined
+}
 
 /** What came of a request; failures seen on this side look the same, with this cell as origin. */
 export interface ReplyMessage {
@@ -81,7 +93,7 @@ export interface Cell extends AsyncDisposable {
    * Registers the handler of `channel` and `topic`; `'*'` is any topic, and with channel `'*'` any request
    * without a handler. Serves the plain and, on streamed channels, the streamed form.
    */
-  handle(channel: string, topic: string, handler: RequestHandler): void
+  handle(channel: string, topic: string, handler: RequestHandler, options?: HandleOptions): void
   /**
    * Sends one request and waits for its reply; plain or streamed by the channel's name. Local failures are
    * return codes (`timeout`, `target_unreachable`, `comm_error`, …).
@@ -116,6 +128,10 @@ export interface Cell extends AsyncDisposable {
   listen(url: URL, security: LinkSecurity, options?: ListenOptions): Promise<Listener>
   /** Speaks over a connection made elsewhere, e.g. a private pipe; takes it over. `active` greets first. */
   adopt(connection: Connection, role: 'active' | 'passive', options?: AdoptOptions): PeerSession
+  /** Byte streams and blobs, for protocols that need more than requests. */
+  readonly streams: Streams
+  /** Objects to be pulled piece by piece. */
+  readonly downloads: Downloads
   /** Directly connected cells. Live view. */
   readonly peers: ReadonlyMap<string, PeerLink>
   /** Tells when a peer came or went, until the result is disposed. */

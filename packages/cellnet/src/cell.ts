@@ -15,6 +15,7 @@ import type { FobsRegistry } from '@hanse/fobs'
 import type {
   AdoptOptions,
   Cell,
+  HandleOptions,
   ListenOptions,
   PeerSession,
   ReplyMessage,
@@ -23,10 +24,15 @@ import type {
 } from './cell-api.ts'
 import { CellCore } from './cell-core.ts'
 import { CellError } from './cell-error.ts'
-import { CHANNEL_CELL, TOPIC_BYE } from './channels.ts'
+import { CHANNEL_CELL, isPlainChannel, TOPIC_BYE } from './channels.ts'
 import { type Connector, type ConnectorOptions, createConnector } from './connector.ts'
+import { createBodyCodec } from './downloads/body-codec.ts'
+import type { OfferLimits } from './downloads/download-offers.ts'
+import type { PullLimits } from './downloads/download-puller.ts'
+import { createDownloads, type Downloads } from './downloads/downloads.ts'
 import type { IncomingFilter, OutgoingFilter } from './filters.ts'
 import type { HeaderValue } from './headers.ts'
+import { HandlerTable } from './messages/handler-table.ts'
 import type { PeerLink } from './peer-link.ts'
 import type { ReturnCode } from './return-code.ts'
 import { parseFqcn } from './routing/fqcn.ts'
@@ -34,6 +40,10 @@ import { type LinkPolicy, type PeerEvents, PeerTable } from './routing/peer-tabl
 import { createNameResolver } from './security/name-resolver.ts'
 import { HANSE_PROPERTY } from './sfm/greeting.ts'
 import { Session, type SessionOptions } from './sfm/session.ts'
+import { StreamedRequests } from './streamed-requests.ts'
+import type { RandomSource } from './streams/random-source.ts'
+import type { StreamOptions } from './streams/stream-options.ts'
+import { createStreams, type Streams } from './streams/streams.ts'
 
 export interface CellComponents {
   /** Each for its URL schemes. */
@@ -46,6 +56,8 @@ export interface CellComponents {
   readonly cipher?: MessageCipher | undefined
   /** A UUID version 4; default from the platform's WebCrypto. */
   readonly randomId?: (() => string) | undefined
+  /** Unpredictable bytes; default from the platform's WebCrypto. */
+  readonly randomBytes?: RandomSource | undefined
   /** From 0 up to 1, for jitter only. */
   readonly random?: (() => number) | undefined
 }
@@ -89,6 +101,10 @@ export interface CellOptions {
   readonly maxCertificates?: number | undefined
   /** Default 1 h. */
   readonly certificateMaxAgeMs?: number | undefined
+  readonly streams?: Partial<StreamOptions> | undefined
+  readonly downloads?: Partial<OfferLimits & PullLimits> | undefined
+  /** Further cells whose arrays a message of `origin` may refer to, beside its own and those below. */
+  readonly allowSource?: ((source: string, origin: string) => boolean) | undefined
   /** How long disposal waits for goodbyes and running handlers; default 500 ms each. */
   readonly closeTimeoutMs?: number | undefined
 }
@@ -112,6 +128,11 @@ class LinkedCell implements Cell {
   readonly #drivers = new Map<string, Driver>()
   readonly #peers: PeerTable
   readonly #core: CellCore
+  readonly streams: Streams
+  readonly downloads: Downloads
+  readonly #streamed: StreamedRequests
+  /** Which streamed requests keep their references, by channel and topic. */
+  readonly #passThrough = new HandlerTable<boolean>()
   readonly #properties: ReadonlyMap<string, HeaderValue>
   readonly #sessionOptions: SessionOptions
   readonly #random: () => number
@@ -171,6 +192,37 @@ class LinkedCell implements Cell {
         forwards: options.forwards ?? true,
       },
     )
+    const random =
+      components.randomBytes ?? ((length) => crypto.getRandomValues(new Uint8Array(length)))
+    const parts = { clock: this.#clock, logger: this.#logger, random }
+    this.streams = createStreams(
+      {
+        ...parts,
+        port: this.#core,
+        prepare: (request, { signal }) =>
+          codec.decode(request.body, {
+            origin: request.origin,
+            secure: request.secure,
+            passThrough: this.#passThrough.find(request.channel, request.topic) ?? false,
+            allowSource: (source) => options.allowSource?.(source, request.origin) ?? false,
+            signal,
+          }),
+      },
+      options.streams,
+    )
+    this.downloads = createDownloads({ ...parts, streams: this.streams }, options.downloads)
+    const codec = createBodyCodec({
+      fqcn,
+      registry: components.registry,
+      downloads: this.downloads,
+      random,
+    })
+    this.#streamed = new StreamedRequests({
+      self: fqcn,
+      logger: this.#logger,
+      streams: this.streams,
+      codec,
+    })
   }
 
   get peers(): ReadonlyMap<string, PeerLink> {
@@ -192,8 +244,16 @@ class LinkedCell implements Cell {
     this.#core.addOutgoingFilter(filter)
   }
 
-  handle(channel: string, topic: string, handler: RequestHandler): void {
+  handle(
+    channel: string,
+    topic: string,
+    handler: RequestHandler,
+    options: HandleOptions = {},
+  ): void {
     this.#core.handle(channel, topic, handler)
+    if (isPlainChannel(channel)) return
+    this.#passThrough.set(channel, topic, options.passThrough ?? false)
+    this.#streamed.handle(channel, topic, handler, options)
   }
 
   async request(
@@ -215,7 +275,7 @@ class LinkedCell implements Cell {
     body: unknown,
     options?: RequestOptions,
   ): Promise<Map<string, ReplyMessage>> {
-    return this.#core.requestAll(targets, channel, topic, body, options)
+    return this.#requestsOn(channel).request(targets, channel, topic, body, options)
   }
 
   notify(
@@ -225,7 +285,7 @@ class LinkedCell implements Cell {
     body: unknown,
     options?: RequestOptions,
   ): Promise<ReturnCode> {
-    return this.#core.notifyPlain(target, channel, topic, body, options)
+    return this.#requestsOn(channel).notify(target, channel, topic, body, options)
   }
 
   dial(url: URL, security: LinkSecurity, options: ConnectorOptions = {}): Connector {
@@ -279,6 +339,10 @@ class LinkedCell implements Cell {
     return this.#closing
   }
 
+  #requestsOn(channel: string): Pick<StreamedRequests, 'request' | 'notify'> {
+    return isPlainChannel(channel) ? this.#core.requests : this.#streamed
+  }
+
   #accept(connection: Connection, policy: LinkPolicy): void {
     if (this.#closing !== undefined || this.#unadmitted >= this.#maxUnadmitted) {
       this.#logger.warn('connection refused: too many without a name', {
@@ -329,6 +393,8 @@ class LinkedCell implements Cell {
   async #close(): Promise<void> {
     // Nothing new comes in, then goodbye, then the links go down.
     await Promise.allSettled([...this.#owned].map((one) => this.#disposeListener(one)))
+    this.downloads[Symbol.dispose]()
+    await this.streams[Symbol.asyncDispose]()
     const peers = [...this.#peers.links.keys()]
     if (peers.length > 0)
       await this.broadcast(peers, CHANNEL_CELL, TOPIC_BYE, null, {

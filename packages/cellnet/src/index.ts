@@ -4,6 +4,7 @@ export type {
   Cell,
   CellReply,
   CellRequest,
+  HandleOptions,
   ListenOptions,
   PeerSession,
   ReplyMessage,
@@ -73,3 +74,20 @@ export {
 export type { LinkPolicy, PeerEvents } from './routing/peer-table.ts'
 export { createNameResolver, type NameResolverOptions } from './security/name-resolver.ts'
 export { HANSE_PROPERTY, type RefusalCode } from './sfm/greeting.ts'
+export type { StreamSource } from './streams/chunk-source.ts'
+export { type BodyEncoding, bytesIn, EMPTY_BODY, type EncodedBody } from './streams/encoded-body.ts'
+export type { IncomingByteStream } from './streams/incoming-byte-stream.ts'
+export type { SendOutcome } from './streams/outgoing-stream.ts'
+export { DEFAULT_STREAM_OPTIONS, type StreamOptions } from './streams/stream-options.ts'
+export type {
+  ByteStreamHandler,
+  ByteStreamOptions,
+  IncomingStreamReply,
+  IncomingStreamRequest,
+  OutgoingStreamReply,
+  StreamNotifyOptions,
+  StreamRequestHandler,
+  StreamRequestOptions,
+  StreamSendOptions,
+  Streams,
+} from './streams/streams.ts'

@@ -33,3 +33,10 @@ export type SendResult = { readonly kind: 'sent' } | SendFailure
 export function sendFailure(returnCode: ReturnCode, error: string): SendFailure {
   return { kind: 'failed', returnCode, error }
 }
+
+const BULK_BYTES = 256 * 1024
+
+/** Small messages may overtake large ones; those of a kind keep their order. */
+export function priorityOf(bytes: number): MessagePriority {
+  return bytes > BULK_BYTES ? 'bulk' : 'normal'
+}

@@ -95,11 +95,6 @@ export class OutgoingStream {
     return this.#options
   }
 
-  /** Bytes handed to the first hop. */
-  get sentBytes(): number {
-    return this.#sentBytes
-  }
-
   /** The last chunk was given to the port. */
   get finalSent(): boolean {
     return this.#finalSequence !== undefined

@@ -88,6 +88,10 @@ describe('requests', () => {
       ),
       { numRuns: 50 },
     )
+    await settle()
+    const idle = { incoming: 0, outgoing: 0, reservedBytes: 0 }
+    expect(site.streams.stats()).toEqual(idle)
+    expect(server.streams.stats()).toEqual(idle)
   })
 
   it('sends views on the given parts, without copying them', async () => {
@@ -670,6 +674,7 @@ describe('receiving', () => {
     expect(network.sent('sm__ERROR')).toHaveLength(0)
     await clock.advance(2_000)
     expect(network.sent('sm__ERROR')).toHaveLength(1)
+    expect(server.streams.stats()).toEqual({ incoming: 0, outgoing: 0, reservedBytes: 0 })
     await clock.advance(60_000)
     expect(clock.pending).toBe(0) // nothing is watched any more
   })

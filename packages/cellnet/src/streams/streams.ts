@@ -129,6 +129,16 @@ export interface ByteStreamOptions extends StreamNotifyOptions {
   readonly size?: number | undefined
 }
 
+/** What a cell's streams hold at the moment. */
+export interface StreamStats {
+  /** Streams that are arriving. */
+  readonly incoming: number
+  /** Streams being sent, and requests that wait for their answer. */
+  readonly outgoing: number
+  /** Memory promised to bodies that are arriving or being handled. */
+  readonly reservedBytes: number
+}
+
 /** Streams of one cell: long bodies in chunks with a window, requests and replies made of them. */
 export interface Streams extends AsyncDisposable {
   /**
@@ -176,6 +186,7 @@ export interface Streams extends AsyncDisposable {
     source: StreamSource,
     options?: ByteStreamOptions,
   ): Promise<SendOutcome>
+  stats(): StreamStats
 }
 
 interface Registration {
@@ -341,6 +352,14 @@ class CellStreams implements Streams {
       ...options,
       size: options.size ?? known ?? 0,
     })
+  }
+
+  stats(): StreamStats {
+    return {
+      incoming: this.#receiver.active,
+      outgoing: this.#outgoing.size,
+      reservedBytes: this.#receiver.reservedBytes,
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

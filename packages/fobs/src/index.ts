@@ -39,7 +39,6 @@ export { DateTime } from './types/date-time.ts'
 export { DictValue, defineDict, dictCodec } from './types/dict-type.ts'
 export { defineEnum, EnumMember, type EnumOptions, type EnumType } from './types/enum-type.ts'
 export { LazyReference } from './types/lazy-reference.ts'
-export { Named } from './types/named.ts'
 export { OrderedDict } from './types/ordered-dict.ts'
 export {
   DATA_CLASS_DECOMPOSER,

@@ -46,6 +46,7 @@ export class FLContext {
   }
 }
 
+/** @param allowPrivate also private properties and a model, as stored contexts have them */
 function contextCodec(allowPrivate: boolean): FobsCodec<FLContext> {
   function propertyOf(entry: FobsValue): ContextProperty {
     const map = mapData(TYPE_NAME, entry)
@@ -55,7 +56,7 @@ function contextCodec(allowPrivate: boolean): FobsCodec<FLContext> {
     if (map.size !== 2 || value === undefined || !isMask)
       throw shapeError(
         TYPE_NAME,
-        `properties of value and mask, ${allowPrivate ? '' : 'none of them private'}`,
+        `properties of value and mask${allowPrivate ? '' : ', none of them private'}`,
       )
     return { value, mask }
   }
@@ -65,6 +66,7 @@ function contextCodec(allowPrivate: boolean): FobsCodec<FLContext> {
     class: FLContext,
     compose(data) {
       const [model, props] = arrayData(TYPE_NAME, data, 2) as [FobsValue, FobsValue] // length checked
+      if (model !== null && !allowPrivate) throw shapeError(TYPE_NAME, 'without a model')
       const entries = textMapData(TYPE_NAME, props)
       return new FLContext(
         new Map(Array.from(entries, ([name, entry]) => [name, propertyOf(entry)] as const)),

@@ -85,6 +85,7 @@ describe('FLContext', () => {
     )
     expect(through(context, storage)).toEqual(context)
     expect(() => through(context)).toThrow(withCode('ERR_FOBS_SHAPE'))
+    expect(() => through(new FLContext(new Map(), 'model'))).toThrow(withCode('ERR_FOBS_SHAPE'))
     expect(context.publicProperty('secret')).toBeUndefined()
     expect(context.publicProperty('sticky')).toBe(3)
   })

@@ -70,13 +70,13 @@ export function createDownloads(
     DOWNLOAD_CHANNEL,
     DOWNLOAD_TOPIC,
     (request, _value, options) => offers.serve(request, options),
-    { maxBodyBytes: MAX_REQUEST_BYTES },
+    { maxBodyBytes: MAX_REQUEST_BYTES, raw: true },
   )
   streams.handle(
     DOWNLOAD_CHANNEL,
     SOURCE_FAILURE_TOPIC,
     (request) => puller.onSourceFailure(request),
-    { maxBodyBytes: MAX_REQUEST_BYTES },
+    { maxBodyBytes: MAX_REQUEST_BYTES, raw: true },
   )
   return {
     offer: (objects, options) => offers.offer(objects, options),

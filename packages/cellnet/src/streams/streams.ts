@@ -129,6 +129,13 @@ export interface ByteStreamOptions extends StreamNotifyOptions {
   readonly size?: number | undefined
 }
 
+export interface StreamHandleOptions {
+  /** Longer bodies are refused before anything is buffered; default {@link StreamOptions.maxBodyBytes}. */
+  readonly maxBodyBytes?: number | undefined
+  /** The handler reads the bytes itself: `prepare` is not called. Default false. */
+  readonly raw?: boolean | undefined
+}
+
 /** What a cell's streams hold at the moment. */
 export interface StreamStats {
   /** Streams that are arriving. */
@@ -143,13 +150,12 @@ export interface StreamStats {
 export interface Streams extends AsyncDisposable {
   /**
    * Registers who answers streamed requests and notifications of a channel and topic (`'*'`: any).
-   * @param options `maxBodyBytes`: refuse longer bodies before anything is buffered
    */
   handle(
     channel: string,
     topic: string,
     handler: StreamRequestHandler,
-    options?: { readonly maxBodyBytes?: number | undefined },
+    options?: StreamHandleOptions,
   ): void
   /** Registers who reads raw byte streams of a channel and topic. */
   consume(channel: string, topic: string, handler: ByteStreamHandler): void
@@ -192,6 +198,7 @@ export interface Streams extends AsyncDisposable {
 interface Registration {
   readonly handler: StreamRequestHandler
   readonly maxBodyBytes: number
+  readonly raw: boolean
 }
 
 interface RequestWaiter {
@@ -259,10 +266,13 @@ class CellStreams implements Streams {
     channel: string,
     topic: string,
     handler: StreamRequestHandler,
-    options: { readonly maxBodyBytes?: number | undefined } = {},
+    options: StreamHandleOptions = {},
   ): void {
-    const maxBodyBytes = options.maxBodyBytes ?? this.#settings.maxBodyBytes
-    this.#handlers.set(channel, topic, { handler, maxBodyBytes })
+    this.#handlers.set(channel, topic, {
+      handler,
+      maxBodyBytes: options.maxBodyBytes ?? this.#settings.maxBodyBytes,
+      raw: options.raw ?? false,
+    })
   }
 
   consume(channel: string, topic: string, handler: ByteStreamHandler): void {
@@ -549,7 +559,7 @@ class CellStreams implements Streams {
       kind: 'body',
       purpose: 'request',
       maxBytes: registration.maxBodyBytes,
-      onBody: (body) => this.#serve(registration.handler, body),
+      onBody: (body) => this.#serve(registration, body),
     }
   }
 
@@ -577,7 +587,7 @@ class CellStreams implements Streams {
     }
   }
 
-  async #serve(handler: StreamRequestHandler, received: ReceivedBody): Promise<void> {
+  async #serve(registration: Registration, received: ReceivedBody): Promise<void> {
     const { origin, link, headers, stream } = received
     const { requestId } = stream
     const request: IncomingStreamRequest = {
@@ -590,7 +600,7 @@ class CellStreams implements Streams {
       expectsReply: requestId !== undefined,
       link,
     }
-    const reply = await this.#answer(handler, request)
+    const reply = await this.#answer(registration, request)
     if (requestId === undefined || reply === undefined) {
       reply?.onSettled?.('ok')
       return
@@ -602,14 +612,14 @@ class CellStreams implements Streams {
   }
 
   async #answer(
-    handler: StreamRequestHandler,
+    { handler, raw }: Registration,
     request: IncomingStreamRequest,
   ): Promise<OutgoingStreamReply | undefined> {
     const { signal } = this.#closing
     const { origin, channel, topic } = request
     let value: unknown
     try {
-      value = await this.#components.prepare?.(request, { signal })
+      if (!raw) value = await this.#components.prepare?.(request, { signal })
     } catch (error) {
       this.#logger.warn('request body refused', { origin, channel, topic, reason: reasonOf(error) })
       return { returnCode: 'invalid_request', error: `body refused: ${reasonOf(error)}` }

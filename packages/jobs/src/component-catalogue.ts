@@ -1,0 +1,8 @@
+/** Where a component runs. */
+export type Side = 'server' | 'client'
+
+/** What components there are; handed in by whoever has them. */
+export interface ComponentCatalogue {
+  /** @param path as a job names it: a class path, a registered name, or a stock simple name */
+  has(path: string, side: Side): boolean
+}

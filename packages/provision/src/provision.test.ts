@@ -1,5 +1,6 @@
 import {
   chmod,
+  cp,
   mkdir,
   mkdtemp,
   readdir,
@@ -11,6 +12,8 @@ import {
 } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { inspect } from 'node:util'
 import type { Clock } from '@hanse/contract'
 import { generatePrivateKey, issueLeaf, issueRoot, sha256Hex, signText } from '@hanse/pki'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -329,6 +332,53 @@ describe('provision', () => {
     })
   })
 
+  it('goes on under the root of a stock provisioner and leaves its kits', async () => {
+    const own = league()
+    const projectDirectory = join(own.options.outDirectory, 'kit_reference')
+    const stock = fileURLToPath(new URL('../../../vectors/kits/central/', import.meta.url))
+    await mkdir(join(projectDirectory, 'state'), { recursive: true })
+    await cp(join(stock, 'kits'), join(projectDirectory, 'prod_03'), { recursive: true })
+    const cert = join(projectDirectory, 'state/cert.json')
+    await cp(join(stock, 'state/cert.TEST-ONLY.json'), cert)
+    const before = await contents(join(projectDirectory, 'prod_03'))
+    const text = `api_version: 3
+name: kit_reference
+participants:
+  - {name: fl-server.example.com, type: server, org: central_org}
+  - {name: site-ip, type: client, org: org_a}
+  - {name: site-new, type: client, org: org_a}
+  - {name: lead@example.org, type: admin, org: org_b, role: lead}
+`
+    await expect(own.run(text.replace('role: lead', 'role: member'))).rejects.toThrow(
+      refuses('ERR_PARTICIPANT_CHANGED', /lead@example\.org \(role: lead → member\)/),
+    )
+    const { kits, warnings } = await own.run(text)
+    expect(kits.map(({ name, status }) => [name, status])).toEqual([
+      ['fl-server.example.com', 'unchanged'],
+      ['site-ip', 'unchanged'],
+      ['site-new', 'new'],
+      ['lead@example.org', 'unchanged'],
+    ])
+    expect(kits[1]?.directory).toBe(join(projectDirectory, 'prod_03/site-ip'))
+    expect(kits[2]?.directory).toBe(join(projectDirectory, 'prod_04/site-new'))
+    expect(warnings).toEqual([expect.stringContaining(`${cert} is not used any more`)])
+    expect(await contents(join(projectDirectory, 'prod_03'))).toEqual(before)
+    const kit = await loadKit(join(projectDirectory, 'prod_04/site-new'), { now: start })
+    expect(kit.identity.rootPem).toBe(before['/site-ip/startup/rootCA.pem'])
+    expect(await readFile(join(projectDirectory, 'state/hanse_state.json'), 'utf8')).not.toContain(
+      'PRIVATE',
+    )
+  })
+
+  it('says without quoting it that a stock state cannot be read', async () => {
+    const own = league()
+    await mkdir(own.kit('', 'state'), { recursive: true })
+    await writeFile(own.kit('cert.json', 'state'), '{"root_cert": "x", "root_pri_key": "SECRET"}')
+    const error = await own.run().catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'ERR_STATE' })
+    expect(inspect(error)).not.toContain('SECRET')
+  })
+
   it('warns before certificates expire', async () => {
     const { warnings } = await shared.run(PROJECT, {}, start + 340 * day)
     expect(warnings).toEqual(
@@ -336,6 +386,10 @@ describe('provision', () => {
         (name) => `the certificate of ${name} expires on 2027-11-26: reissue it`,
       ),
     )
+    const own = league()
+    await own.run()
+    const reissued = await own.run(PROJECT, { reissue: ['site-1'] }, start + 340 * day)
+    expect(reissued.warnings.join()).not.toContain('site-1')
   })
 })
 

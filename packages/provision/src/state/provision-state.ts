@@ -45,7 +45,8 @@ export type IssuedKit = z.infer<typeof issuedSchema>
 export class ProvisionState {
   readonly root: Certificate
   readonly caKey: PrivateKey
-  readonly protection: Protection
+  /** What protects the CA; the passphrase itself is not kept. */
+  readonly protection: Pick<Protection, 'by' | 'keyFile'>
   readonly issued: Map<string, IssuedKit>
   readonly #project: string
   readonly #sealed: SealedSecret
@@ -59,7 +60,8 @@ export class ProvisionState {
   ) {
     this.root = fields.root
     this.caKey = fields.caKey
-    this.protection = fields.protection
+    const { by, keyFile } = fields.protection
+    this.protection = { by, keyFile }
     this.issued = fields.issued
     this.#project = project
     this.#sealed = sealed

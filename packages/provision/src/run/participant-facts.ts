@@ -1,5 +1,5 @@
 import { sha256Hex } from '@hanse/pki'
-import type { AnyParticipant, Project } from './project/project.ts'
+import type { AnyParticipant, Project } from '../project/project.ts'
 
 /**
  * What a kit was made from, as flat text: stored with each kit, so that a later run sees what changed and says it.

@@ -79,7 +79,7 @@ function workflows(): ComponentEntry[] {
         ignore_result_error: ignoreResultError,
         allow_empty_global_weights: z.boolean().default(false),
         model: z.record(z.string(), z.json()).nullish(),
-        save_filename: z.string().nullish(),
+        save_filename: fileName.nullable().default('FL_global_model.pt'),
         aggregator: z
           .custom<ModelAggregator>(isModelAggregator, 'must be a component that aggregates models')
           .nullish(),
@@ -109,6 +109,7 @@ function workflows(): ComponentEntry[] {
           exclude: args.exclude_vars,
           aggregationWeights: args.aggregation_weights,
           fedProxMu: args.fedprox_mu ?? 0,
+          saveFileName: args.save_filename ?? undefined,
         })
       },
     }),

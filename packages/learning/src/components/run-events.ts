@@ -19,8 +19,9 @@ export interface ContributionReport {
 }
 
 /**
- * What happens in a run, in the order of a round (workflows.md §8.7). Components get each event one after
- * the other, awaited, before the run goes on; the last field group is for displays.
+ * What happens in a run, in the order of a round (workflows.md §8.7). Each event is given to the components
+ * one after the other, awaited, before what it tells of goes on. Contributions of different sites may
+ * overlap: those events come in the order of their arrival.
  */
 export type RunEvent =
   | { readonly type: 'run-started' }

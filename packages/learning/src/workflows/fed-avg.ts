@@ -18,6 +18,7 @@ import {
 } from '../model/fl-model.ts'
 import { taskReturnCode } from '../model/return-codes.ts'
 import { awaitTask } from './await-task.ts'
+import { encodeFLModel } from './encode-fl-model.ts'
 import { addDifference, differenceMisfit } from './model-difference.ts'
 import { ResultErrors } from './result-errors.ts'
 import { saveGlobalModel } from './save-global-model.ts'
@@ -47,6 +48,8 @@ export interface FedAvgSettings {
   readonly aggregationWeights: ReadonlyMap<string, number>
   /** Sent to sites for their proximal term; 0: not sent. */
   readonly fedProxMu: number
+  /** Without a persistor the model is also written to this file, as stock does; `undefined`: not. */
+  readonly saveFileName?: string | undefined
 }
 
 interface Part {
@@ -94,7 +97,7 @@ export class FedAvg implements Workflow {
       model = next
       const verdict = stopping?.judge(metrics)
       if (verdict === undefined || verdict.better) {
-        await this.#save(context, persistor, round)
+        await this.#save(context, persistor, model, round)
         saved = true
       }
       await events.fire({ type: 'round-finished', round, totalRounds: numRounds })
@@ -373,12 +376,28 @@ export class FedAvg implements Workflow {
   async #save(
     context: WorkflowContext,
     persistor: Persistor | undefined,
+    model: FLModel,
     round: number,
   ): Promise<void> {
     const { state, events } = context
     await saveGlobalModel(context, state.globalModel, round)
-    const path = await persistor?.save(state.globalModel)
+    const path =
+      persistor === undefined
+        ? await this.#saveAlone(context, model, round)
+        : await persistor.save(state.globalModel)
     if (path !== undefined) await events.fire({ type: 'model-saved', round, path })
+  }
+
+  async #saveAlone(
+    { files }: WorkflowContext,
+    model: FLModel,
+    round: number,
+  ): Promise<string | undefined> {
+    const { saveFileName, startRound, numRounds } = this.#settings
+    if (saveFileName === undefined) return undefined
+    const rounds = { startRound, totalRounds: numRounds, currentRound: round }
+    await files.write(saveFileName, encodeFLModel({ ...model, ...rounds }))
+    return saveFileName
   }
 }
 

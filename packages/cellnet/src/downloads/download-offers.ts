@@ -260,7 +260,12 @@ export class DownloadOffers implements Disposable {
   #pullOf(ref: Ref, origin: string): Pull | undefined {
     const known = ref.pulls.get(origin)
     if (known !== undefined) return known
-    const receiver = ref.offer.receivers.find((candidate) => isAtOrBelow(origin, candidate))
+    const receiver = ref.offer.receivers
+      .filter((candidate) => isAtOrBelow(origin, candidate))
+      .reduce<string | undefined>(
+        (longest, it) => (it.length > (longest?.length ?? 0) ? it : longest),
+        undefined,
+      )
     if (receiver === undefined) {
       this.#logger.warn('download refused: not one of its receivers', { origin })
       return undefined

@@ -141,6 +141,21 @@ describe('downloads', () => {
     expect(JSON.stringify(lines)).not.toContain(refId)
   })
 
+  it('counts a cell for the nearest of its declared receivers', async () => {
+    const { cell } = stage()
+    const server = cell('server')
+    const receivers = ['site-1', 'site-1.job']
+    const offer = server.downloads.offer([fileOf(bytes(10))], { receivers })
+    for (const fqcn of ['site-1.job.trainer', 'site-1'])
+      await cell(fqcn).downloads.pull(
+        'server',
+        offer.refIds[0]!,
+        { kind: 'bytes' },
+        collector().sink,
+      )
+    expect(await offer.ended).toMatchObject({ status: 'completed', succeeded: receivers })
+  })
+
   it('does not let others cancel, confirm or see the end of a download', async () => {
     const offers = new DownloadOffers(
       { clock: new ManualClock(), logger: silentLogger, random: testRandom },

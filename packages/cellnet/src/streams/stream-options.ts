@@ -26,7 +26,7 @@ export interface StreamOptions {
   readonly maxBodyBytes: number
   /** Promised memory for bodies that are arriving, per peer family (first segment of the origin) … */
   readonly maxBufferedBytesPerPeer: number
-  /** … and altogether. A body that does not fit yet waits without ACKs, so its sender stops at its window. */
+  /** … and altogether, requests and replies each. A body that does not fit yet waits without ACKs, so its sender stops at its window. */
   readonly maxBufferedBytes: number
   /** Bytes of waiting and parked chunks per peer family; past it the stream is refused. */
   readonly maxWaitingBytesPerPeer: number
@@ -38,7 +38,7 @@ export interface StreamOptions {
   readonly maxParkedChunks: number | undefined
   /** How long a failed or finished unreliable stream is remembered, so that stray chunks do not start it again. */
   readonly tombstoneMs: number
-  /** Most ended streams remembered; the oldest go first. */
+  /** Most ended streams remembered, replies and others apart; the oldest go first. */
   readonly maxTombstones: number
   /** How long disposal waits for running handlers. */
   readonly drainMs: number
@@ -55,7 +55,7 @@ export const DEFAULT_STREAM_OPTIONS: StreamOptions = {
   retryTimeoutMs: 60_000,
   requestTimeoutMs: 10_000,
   maxBodyBytes: GIB,
-  maxBufferedBytesPerPeer: 2 * GIB,
+  maxBufferedBytesPerPeer: GIB,
   maxBufferedBytes: 4 * GIB,
   maxWaitingBytesPerPeer: 128 * MIB,
   maxStreamsPerPeer: 512,

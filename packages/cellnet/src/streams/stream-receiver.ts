@@ -16,6 +16,7 @@ import {
   type StreamOptions,
 } from './stream-options.ts'
 import {
+  REPLY_CHANNEL,
   STREAM_CHANNEL,
   STREAM_HEADER,
   STREAM_TOPIC,
@@ -115,7 +116,8 @@ export class StreamReceiver {
   readonly #components: StreamReceiverComponents
   readonly #settings: StreamOptions
   readonly #streams = new Map<string, Incoming>()
-  readonly #ended: Tombstones<Ended>
+  /** Apart, so that a flood of one kind does not push the other's out. */
+  readonly #ended: Readonly<Record<'request' | 'reply', Tombstones<Ended>>>
   readonly #slots = new Map<string, number>()
   readonly #waitingBytes = new Map<string, number>()
   // Requests hold their memory until they are answered, and answering may need a reply's: one budget for
@@ -127,7 +129,10 @@ export class StreamReceiver {
   constructor(components: StreamReceiverComponents, settings: StreamOptions) {
     this.#components = components
     this.#settings = settings
-    this.#ended = new Tombstones(settings.maxTombstones)
+    this.#ended = {
+      request: new Tombstones(settings.maxTombstones),
+      reply: new Tombstones(settings.maxTombstones),
+    }
     const { maxBufferedBytes, maxBufferedBytesPerPeer } = settings
     this.#budgets = {
       request: new ReceiveBudget(maxBufferedBytes, maxBufferedBytesPerPeer),
@@ -159,7 +164,7 @@ export class StreamReceiver {
       return
     }
     const key = keyOf(chunk.id, origin)
-    const ended = this.#ended.get(key, this.#components.clock.now())
+    const ended = this.#gravesOf(chunk).get(key, this.#components.clock.now())
     if (ended !== undefined) {
       this.#answerLate(ended, origin)
       return
@@ -199,8 +204,12 @@ export class StreamReceiver {
       )
       this.#fail(stream, error, true)
     }
-    this.#ended.sweep(now)
-    return this.#streams.size > 0 || this.#ended.size > 0
+    let remembered = 0
+    for (const graves of Object.values(this.#ended)) {
+      graves.sweep(now)
+      remembered += graves.size
+    }
+    return this.#streams.size > 0 || remembered > 0
   }
 
   /** Fails all streams and takes no more. */
@@ -501,7 +510,11 @@ export class StreamReceiver {
       ? RETRY_MARGIN_MS +
         Math.min(MAX_RETRY_MS, Math.max(retryTimeoutMs + retryWaitMs, ended.chunk.retryMs ?? 0))
       : tombstoneMs
-    this.#ended.set(key, ended, now + keepMs)
+    this.#gravesOf(ended.chunk).set(key, ended, now + keepMs)
+  }
+
+  #gravesOf(chunk: ChunkHeaders): Tombstones<Ended> {
+    return this.#ended[chunk.channel === REPLY_CHANNEL ? 'reply' : 'request']
   }
 
   #fail(stream: Incoming, error: CellError, notify: boolean): void {

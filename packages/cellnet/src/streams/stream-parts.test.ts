@@ -1,0 +1,138 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../../test/streams/manual-clock.ts'
+import { joined } from '../../test/streams/memory-network.ts'
+import { testRandom } from '../../test/streams/test-random.ts'
+import { type Chunk, chunksOf } from './chunk-source.ts'
+import { HandlerRegistry } from './handler-registry.ts'
+import { PartList } from './part-list.ts'
+import { familyOf, isAtOrBelow } from './peer-family.ts'
+import { randomNonce, randomStreamId, randomUuid } from './random-source.ts'
+import { Ticker } from './ticker.ts'
+import { Tombstones } from './tombstones.ts'
+
+describe('chunksOf', () => {
+  const parts = fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 8 })
+
+  it('cuts any source into full chunks and one last, and shows which is the last', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        parts,
+        fc.integer({ min: 1, max: 50 }),
+        fc.boolean(),
+        async (list, size, lazy) => {
+          async function* source() {
+            yield* list
+          }
+          const chunks: Chunk[] = []
+          for await (const chunk of chunksOf(lazy ? source() : list, size)) chunks.push(chunk)
+          const whole = joined(list)
+          expect([...joined(chunks.flatMap((chunk) => chunk.parts))]).toEqual([...whole])
+          expect(chunks.map(({ final }) => final)).toEqual(
+            chunks.map((_c, at) => at === chunks.length - 1),
+          )
+          for (const chunk of chunks.slice(0, -1)) expect(chunk.bytes).toBe(size)
+          expect(chunks.length).toBe(Math.max(1, Math.ceil(whole.length / size)))
+        },
+      ),
+    )
+  })
+})
+
+describe('PartList', () => {
+  it('keeps long chunks as they are and gathers short ones, in order', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(0, 1, 100, 65_535, 65_536, 70_000), { maxLength: 8 }),
+        (lengths) => {
+          const list = new PartList()
+          const chunks = lengths.map((length, seed) => new Uint8Array(length).fill(seed + 1))
+          for (const chunk of chunks) list.push(chunk)
+          expect(list.length).toBe(joined(chunks).length)
+          const parts = list.take()
+          expect(Buffer.compare(joined(parts), joined(chunks))).toBe(0)
+          for (const chunk of chunks.filter(({ length }) => length >= 65_536))
+            expect(parts).toContain(chunk)
+          expect(parts.length).toBeLessThanOrEqual(2 * lengths.length)
+        },
+      ),
+      { numRuns: 50 },
+    )
+  })
+
+  it('holds a constant multiple of what a sender of tiny chunks sent', () => {
+    const list = new PartList()
+    const frame = new Uint8Array(1000)
+    for (let index = 0; index < 100_000; index++)
+      list.push(frame.subarray(index % 999, (index % 999) + 1))
+    const held = list.take().reduce((sum, part) => sum + part.buffer.byteLength, 0)
+    expect(held).toBeLessThan(200_000)
+  })
+})
+
+describe('Tombstones', () => {
+  it('forgets by time and by number, the oldest first', () => {
+    const graves = new Tombstones<number>(2)
+    graves.set('a', 1, 100)
+    graves.set('b', 2, 50)
+    expect(graves.get('b', 50)).toBeUndefined()
+    graves.set('c', 3, 100)
+    graves.set('a', 4, 100) // renewed: now the youngest
+    graves.set('d', 5, 100)
+    expect([graves.get('a', 0), graves.get('c', 0), graves.get('d', 0)]).toEqual([4, undefined, 5])
+    graves.sweep(100)
+    expect(graves.size).toBe(0)
+  })
+})
+
+describe('Ticker', () => {
+  it('ticks only while there is something to watch', async () => {
+    const clock = new ManualClock()
+    let left = 3
+    using ticker = new Ticker(clock, 1000, () => --left > 0)
+    ticker.wake()
+    ticker.wake()
+    await clock.advance(10_000)
+    expect(left).toBe(0)
+    expect(clock.pending).toBe(0)
+    ticker.wake()
+    ticker[Symbol.dispose]()
+    ticker.wake()
+    expect(clock.pending).toBe(0)
+  })
+})
+
+describe('names and numbers', () => {
+  it('finds handlers from exact to general', () => {
+    const registry = new HandlerRegistry<string>()
+    registry.set('*', '*', 'any')
+    registry.set('c', '*', 'channel')
+    registry.set('c', 't', 'exact')
+    expect([registry.find('c', 't'), registry.find('c', 'x'), registry.find('d', 't')]).toEqual([
+      'exact',
+      'channel',
+      'any',
+    ])
+  })
+
+  it('keeps families apart by whole segments', () => {
+    expect(familyOf('site-1.job.x')).toBe('site-1')
+    expect(isAtOrBelow('site-1.job', 'site-1')).toBe(true)
+    expect(isAtOrBelow('site-10', 'site-1')).toBe(false)
+  })
+
+  it('makes ids of the right shape', () => {
+    const seen = new Set<number>()
+    for (let round = 0; round < 200; round++) {
+      const id = randomStreamId(testRandom)
+      expect(Number.isSafeInteger(id)).toBe(true)
+      seen.add(id)
+      expect(randomUuid(testRandom)).toMatch(
+        /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+      )
+      expect(randomNonce(testRandom)).toMatch(/^[0-9a-f]{32}$/)
+    }
+    expect(seen.size).toBe(200)
+    expect(Math.max(...seen)).toBeGreaterThan(2 ** 50)
+  })
+})

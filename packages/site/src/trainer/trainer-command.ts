@@ -4,7 +4,7 @@ import type { TrainerRuntime } from '@hanse/launcher-process'
 import { TrainerError } from './trainer-error.ts'
 
 /** A job's command after the site has read it. */
-export interface TrainerCommand {
+export interface TrainerLaunch {
   readonly runtime: TrainerRuntime
   /** The script, relative to the app folder, and its arguments. */
   readonly arguments: readonly string[]
@@ -25,7 +25,7 @@ export async function readTrainerCommand(
   command: string | readonly string[],
   runtimes: ReadonlyMap<string, TrainerRuntime>,
   appDirectory: string,
-): Promise<TrainerCommand> {
+): Promise<TrainerLaunch> {
   const words = typeof command === 'string' ? splitLine(command) : command
   const [name = '', ...rest] = words
   if (words.length > MAX_ARGUMENTS || words.some((word) => word.length > MAX_ARGUMENT_CHARACTERS))

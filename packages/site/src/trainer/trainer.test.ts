@@ -7,6 +7,7 @@ import {
   findClientPackages,
   findConfinementTools,
   ownNodeRuntime,
+  type TrainerLauncher,
 } from '@hanse/launcher-process'
 import { Tensor } from '@hanse/tensor'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -20,9 +21,14 @@ import type { TrainerError } from './trainer-error.ts'
 import type { TrainerMetric } from './trainer-run.ts'
 
 const packages = findClientPackages('@hanse/client', import.meta.url)
-const launcher = createTrainerLauncher({ logger: silentLogger, packages })
-const components = { launcher, clock: systemClock, logger: silentLogger }
-const { level } = await launcher.detect()
+const strict = createTrainerLauncher({ logger: silentLogger, packages })
+const { level } = await strict.detect()
+// Namespaces have tests of their own, and take a while to make: here they are for the tests that need them.
+const quick = createTrainerLauncher({
+  logger: silentLogger,
+  packages,
+  tools: { ...findConfinementTools(), bubblewrap: undefined, unshare: undefined },
+})
 
 const weights = (...values: number[]) =>
   new Tensor('float32', [values.length], Float32Array.from(values))
@@ -32,7 +38,7 @@ const model = { params: { w: weights(1, 2) }, paramsType: 'FULL', currentRound: 
 async function makeTrainer(
   script: string,
   exchange: Partial<TaskExchange> = {},
-  options: Partial<TrainerOptions> = {},
+  options: Partial<TrainerOptions> & { launcher?: TrainerLauncher } = {},
 ) {
   const root = await mkdtemp(join(tmpdir(), 'hanse-trainer-'))
   onTestFinished(() => rm(root, { recursive: true, force: true }))
@@ -42,20 +48,24 @@ async function makeTrainer(
   await writeFile(join(root, 'data/rows.csv'), '4,5')
   await writeFile(join(root, 'startup/client.key'), 'SECRET')
   const logged: TrainerMetric[] = []
-  const trainer = createTrainer(components, {
-    command: ['node', 'custom/train.ts'],
-    runtimes: new Map([['node', ownNodeRuntime()]]),
-    appDirectory: join(root, 'app'),
-    datasets: { rows: join(root, 'data') },
-    minimumLevel: level,
-    scratchDirectory: join(root, 'scratch'),
-    jobId: 'job-1',
-    siteName: 'site-1',
-    exchange: { ...DEFAULT_TASK_EXCHANGE, stopGraceMs: 5_000, ...exchange },
-    logPath: join(root, 'trainer.log'),
-    onLog: (metric) => logged.push(metric),
-    ...options,
-  })
+  const launcher = options.launcher ?? quick
+  const trainer = createTrainer(
+    { launcher, clock: systemClock, logger: silentLogger },
+    {
+      command: ['node', 'custom/train.ts'],
+      runtimes: new Map([['node', ownNodeRuntime()]]),
+      appDirectory: join(root, 'app'),
+      datasets: { rows: join(root, 'data') },
+      minimumLevel: (await launcher.detect()).level,
+      scratchDirectory: join(root, 'scratch'),
+      jobId: 'job-1',
+      siteName: 'site-1',
+      exchange: { ...DEFAULT_TASK_EXCHANGE, stopGraceMs: 5_000, ...exchange },
+      logPath: join(root, 'trainer.log'),
+      onLog: (metric) => logged.push(metric),
+      ...options,
+    },
+  )
   onTestFinished(() => trainer.close())
   return { trainer, logged, root }
 }
@@ -89,7 +99,7 @@ console.log('done')
 
 describe('a trainer', () => {
   it('trains, evaluates and submits in one process, and ends when it is told to', async () => {
-    const { trainer, logged, root } = await makeTrainer(LOOP)
+    const { trainer, logged, root } = await makeTrainer(LOOP, {}, { launcher: strict })
     const trained = await trainer.exchange({ name: 'train', model })
     expect(trained).toMatchObject({ paramsType: 'FULL', metrics: { accuracy: 0.5 } })
     expect(trained.params?.['w']?.data).toEqual(Float32Array.of(5, 7))
@@ -204,7 +214,8 @@ describe('a trainer that fails', () => {
     ],
     ['does not parse', `const = 1`, 'syntax error'],
   ])('because it %s says so in our words', async (_, script, reason) => {
-    const { trainer } = await makeTrainer(`${wait}\n${script}`)
+    const launcher = reason.includes('denied') ? strict : quick
+    const { trainer } = await makeTrainer(`${wait}\n${script}`, {}, { launcher })
     const failure: TrainerError = await trainer.exchange({ name: 'train', model }).then(
       () => expect.fail('the trainer was to fail'),
       (error) => error,
@@ -219,6 +230,8 @@ describe('a trainer that fails', () => {
   it('under kill -9 from outside is a failure with that reason', async () => {
     const { trainer, root } = await makeTrainer(
       `${wait}\nconsole.log('busy'); await new Promise((resolve) => setTimeout(resolve, 1e6))`,
+      {},
+      { launcher: strict },
     )
     const exchange = trainer.exchange({ name: 'train', model })
     exchange.catch(() => {})
@@ -348,23 +361,7 @@ describe('the command of a job', () => {
 })
 
 it('refuses to run where the site asks for more than the machine has', async () => {
-  const tools = { ...findConfinementTools(), bubblewrap: undefined, unshare: undefined }
-  const { root } = await makeTrainer(LOOP)
-  const weak = createTrainerLauncher({ logger: silentLogger, packages, tools })
-  const trainer = createTrainer(
-    { ...components, launcher: weak },
-    {
-      command: ['node', 'custom/train.ts'],
-      runtimes: new Map([['node', ownNodeRuntime()]]),
-      appDirectory: join(root, 'app'),
-      datasets: {},
-      minimumLevel: 'namespaces',
-      scratchDirectory: join(root, 'scratch'),
-      jobId: 'job-1',
-      siteName: 'site-1',
-      exchange: DEFAULT_TASK_EXCHANGE,
-    },
-  )
+  const { trainer } = await makeTrainer(LOOP, {}, { minimumLevel: 'namespaces' })
   await expect(trainer.exchange({ name: 'train', model })).rejects.toMatchObject({
     code: 'ERR_TRAINER_CONFINEMENT',
     message: expect.stringContaining('"node-permission" at most'),

@@ -9,7 +9,7 @@ import type {
   TrainerRuntime,
 } from '@hanse/launcher-process'
 import { asDifference } from './parameter-difference.ts'
-import { readTrainerCommand, type TrainerCommand } from './trainer-command.ts'
+import { readTrainerCommand, type TrainerLaunch } from './trainer-command.ts'
 import { TrainerError } from './trainer-error.ts'
 import { type TrainerMetric, TrainerRun } from './trainer-run.ts'
 
@@ -112,7 +112,7 @@ class LaunchedTrainer implements Trainer {
   readonly #components: TrainerComponents
   readonly #options: TrainerOptions
   readonly #exited = Promise.withResolvers<TrainerError | undefined>()
-  #command: Promise<TrainerCommand> | undefined
+  #command: Promise<TrainerLaunch> | undefined
   #run: TrainerRun | undefined
   #failure: TrainerError | undefined
   #confinement: string | undefined

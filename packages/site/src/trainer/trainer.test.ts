@@ -1,4 +1,14 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import {
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silentLogger, systemClock } from '@hanse/contract'
@@ -172,6 +182,51 @@ describe('a trainer', () => {
 
 const wait = `import { init, isRunning, receive } from '@hanse/client'
 await init(); await isRunning(); await receive();`
+
+const python = existsSync('/usr/bin/python3')
+// Level namespaces, which other runtimes need, is tested for in the launcher's own tests.
+it.runIf(python && level === 'namespaces')('may be written in another language', async () => {
+  const script = `
+import array, hanse_trainer as hanse
+hanse.init()
+while (task := hanse.receive()) is not None:
+    w = task["model"]["params"]["w"]
+    values = array.array("f", bytes(w.data))
+    doubled = array.array("f", [2 * value for value in values])
+    hanse.log("loss", float("nan"), step=1)
+    hanse.send(
+        params={"w": hanse.Array(w.dtype, w.shape, memoryview(doubled).cast("B"))},
+        metrics={"accuracy": 0.5},
+        meta={"NUM_STEPS_CURRENT_ROUND": 3, "huge": 2**70, "$odd": [None, float("inf")]},
+    )
+print(hanse.welcome["datasets"])
+`
+  const { trainer, root, logged } = await makeTrainer(
+    '',
+    {},
+    {
+      launcher: strict,
+      command: ['python3', '-u', 'custom/train.py'],
+      runtimes: new Map([['python3', { program: '/usr/bin/python3', kind: 'other' }]]),
+    },
+  )
+  await writeFile(join(root, 'app/custom/train.py'), script)
+  const library = new URL('../../../../examples/python-trainer/hanse_trainer.py', import.meta.url)
+  await copyFile(library, join(root, 'app/custom/hanse_trainer.py'))
+  for (let round = 0; round < 2; round++) {
+    const result = await trainer.exchange({ name: 'train', model })
+    expect(result.params?.['w']?.data).toEqual(Float32Array.of(2, 4))
+    expect({ ...result.meta }).toEqual({
+      NUM_STEPS_CURRENT_ROUND: 3,
+      huge: 2n ** 70n,
+      $odd: [null, Number.POSITIVE_INFINITY],
+    })
+  }
+  await trainer.close()
+  expect(await trainer.exited).toBeUndefined()
+  expect(logged).toEqual(new Array(2).fill({ key: 'loss', value: Number.NaN, step: 1 }))
+  expect(await readFile(join(root, 'trainer.log'), 'utf8')).toBe("{'rows': '/data/rows'}\n")
+})
 
 describe('a trainer that fails', () => {
   it.each([

@@ -1,0 +1,105 @@
+import { randomUUID } from 'node:crypto'
+import { type Cell, createCell } from '@hanse/cellnet'
+import { type AbortOptions, type Clock, type Driver, hasCode, type Logger } from '@hanse/contract'
+import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
+import type { AdminKit } from '@hanse/provision'
+import { platformCodecs, SERVER_CELL } from '@hanse/session'
+import { AdminError } from './admin-error.ts'
+
+export interface ConnectComponents {
+  readonly drivers: readonly Driver[]
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/**
+ * A cell of its own for one run of a person's tool, linked to the server of the kit. The link comes back by itself
+ * while the cell lives, but its first attempt must succeed.
+ * @throws {AdminError} `ERR_KIT_TYPE`, `ERR_SERVER_UNREACHABLE`, `ERR_SERVER_IDENTITY`, `ERR_LOGIN_REFUSED`
+ */
+export async function connectCell(
+  kit: AdminKit,
+  { drivers, clock, logger }: ConnectComponents,
+  { signal }: AbortOptions,
+): Promise<Cell> {
+  const { server, identity } = kit
+  if (server.connectionSecurity !== 'mtls')
+    throw new AdminError(
+      'ERR_KIT_TYPE',
+      `this kit wants the connection security '${server.connectionSecurity}'; only mtls is possible for people yet`,
+      'ask the project admin for a kit with connection_security: mtls',
+    )
+  const cell = createCell(
+    `_admin_${randomUUID()}`,
+    {
+      drivers,
+      clock,
+      logger,
+      // A person's tool talks of commands only: models never come this way but as files.
+      registry: createFobsRegistry(coreCodecs, platformCodecs),
+    },
+    {
+      ownName: identity.name,
+      identities: new Map([[SERVER_CELL, server.identity]]),
+      forwards: false,
+    },
+  )
+  try {
+    await firstLink(cell, kit, signal)
+    return cell
+  } catch (error) {
+    await cell[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function firstLink(
+  cell: Cell,
+  kit: AdminKit,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { server, identity } = kit
+  const address = `${server.host}:${server.port}`
+  signal?.throwIfAborted()
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const connector = cell.dial(
+    new URL(`${server.scheme}://${address}`),
+    { mode: 'mtls', tls: identity.tls, serverName: server.identity },
+    { expectedName: SERVER_CELL },
+  )
+  const onAbort = () => reject(signal?.reason)
+  signal?.addEventListener('abort', onAbort, { once: true })
+  using _connected = connector.on('connected', () => resolve())
+  using _failed = connector.on('failed', ({ reason, error }) =>
+    reject(unreachable(address, reason, error)),
+  )
+  using _refused = connector.on('refused', ({ reason }) =>
+    reject(
+      new AdminError(
+        'ERR_LOGIN_REFUSED',
+        `the server at ${address} does not let us in: ${reason}`,
+        'the kit may be of another league, expired or revoked; ask the project admin for a new one',
+      ),
+    ),
+  )
+  try {
+    await promise
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+function unreachable(address: string, reason: string, cause: Error): AdminError {
+  const isIdentity = hasCode(cause, 'ERR_TLS_HANDSHAKE')
+  return new AdminError(
+    isIdentity ? 'ERR_SERVER_IDENTITY' : 'ERR_SERVER_UNREACHABLE',
+    isIdentity
+      ? `the server at ${address} and this kit do not accept each other: ${reason}`
+      : `no server answers at ${address}: ${reason}`,
+    isIdentity
+      ? 'kit and server must be of the same league, and both certificates valid now'
+      : 'see whether the server runs, and whether its name and port can be reached from here',
+    {},
+    { cause },
+  )
+}

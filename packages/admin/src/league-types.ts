@@ -1,0 +1,135 @@
+import { z } from 'zod'
+import { AdminError } from './admin-error.ts'
+
+// What a server says is read once, here. Unknown members pass: a newer server may say more.
+
+const jobSummary = z
+  .object({
+    job_id: z.string(),
+    job_name: z.string(),
+    status: z.string(),
+    submit_time: z.string().default(''),
+    duration: z.string().default('N/A'),
+    submitter: z.string().default(''),
+  })
+  .transform((job) => ({
+    job: job.job_id,
+    name: job.job_name,
+    status: job.status,
+    submitter: job.submitter,
+    submitted: job.submit_time,
+    duration: job.duration,
+  }))
+
+/** One line of a list of jobs. */
+export type JobSummary = z.infer<typeof jobSummary>
+
+export const jobListSchema: z.ZodType<readonly JobSummary[]> = z.array(jobSummary)
+
+/** How far a running job is. */
+export interface JobProgress {
+  /** Counted from 1; 0 before the first. */
+  readonly round: number
+  readonly totalRounds: number
+  readonly sites: readonly { readonly name: string; readonly state: string }[]
+  /** Of the last complete round. */
+  readonly metrics: Readonly<Record<string, number>>
+}
+
+/** One look at a job that is being waited for. */
+export interface JobObservation {
+  readonly job: string
+  readonly status: string
+  /** `null` for a job that does not run now. */
+  readonly progress: JobProgress | null
+}
+
+export const observationSchema: z.ZodType<JobObservation> = z.object({
+  job: z.string(),
+  status: z.string(),
+  progress: z
+    .object({
+      round: z.number(),
+      totalRounds: z.number(),
+      sites: z.array(z.object({ name: z.string(), state: z.string() })),
+      metrics: z.record(z.string(), z.number()),
+    })
+    .nullable(),
+})
+
+const siteSchema = z.object({
+  name: z.string(),
+  connected: z.boolean(),
+  disabled: z.boolean(),
+  organization: z.string(),
+  software: z.string(),
+  lastHeartbeat: z.string().nullable(),
+  jobs: z.array(z.string()),
+})
+
+export type LeagueSite = z.infer<typeof siteSchema>
+
+/** A league at a glance. */
+export interface LeagueStatus {
+  readonly server: {
+    readonly name: string
+    readonly project: string
+    readonly software: string
+    readonly started: string
+    readonly runningJobs: readonly string[]
+  }
+  readonly sites: readonly LeagueSite[]
+  readonly jobs: readonly JobSummary[]
+}
+
+export const leagueStatusSchema: z.ZodType<LeagueStatus> = z.object({
+  server: z.object({
+    name: z.string(),
+    project: z.string(),
+    software: z.string(),
+    started: z.string(),
+    runningJobs: z.array(z.string()),
+  }),
+  sites: z.array(siteSchema),
+  jobs: z.array(jobSummary),
+})
+
+/** Log texts by place, and why a place has none. */
+export interface JobLogs {
+  readonly logs: Readonly<Record<string, string>>
+  readonly unavailable: Readonly<Record<string, string>>
+}
+
+export const jobLogsSchema: z.ZodType<JobLogs> = z.object({
+  logs: z.record(z.string(), z.string()),
+  unavailable: z.record(z.string(), z.string()).default({}),
+})
+
+/** Names that a server may give to files of a result: they become names here. */
+const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
+
+export const downloadSchema = z.object({
+  source_fqcn: z.string(),
+  files: z
+    .array(
+      z.tuple([
+        z.string().regex(FILE_NAME, 'a file has a name that cannot be used here'),
+        z.string(),
+      ]),
+    )
+    .min(1)
+    .max(64),
+})
+
+export const submittedSchema = z.object({ job_id: z.string() })
+
+/** @throws {AdminError} `ERR_REPLY` */
+export function readReply<T>(schema: z.ZodType<T>, value: unknown, command: string): T {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  throw new AdminError(
+    'ERR_REPLY',
+    `the server's answer to ${command} cannot be read: ${z.prettifyError(result.error)}`,
+    'compare the versions of this tool and the server with hanse status',
+  )
+}

@@ -1,1 +1,5 @@
-export {}
+export type { CliErrorCode, ErrorDescription, ExitCode } from './cli-error.ts'
+export { CliError, describeError, EXIT } from './cli-error.ts'
+export type { CliHost, TextStream } from './cli-host.ts'
+export { runHanse } from './run-hanse.ts'
+export { VERSION } from './version.ts'

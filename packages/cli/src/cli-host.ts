@@ -1,0 +1,36 @@
+import type { AdminSession } from '@hanse/admin'
+import type { AbortOptions, Clock, Logger } from '@hanse/contract'
+import type { AdminKit, Kit } from '@hanse/provision'
+import type { RunServerOptions } from '@hanse/server'
+import type { RunSiteOptions } from '@hanse/site'
+
+/** A stream of text that a person or a program reads. */
+export interface TextStream {
+  write(text: string): void
+  /** True where lines can be drawn anew. */
+  readonly isTerminal: boolean
+  /** Characters of a line; terminals only. */
+  readonly columns: number
+}
+
+/** The outside world, handed in: `main.ts` has the real one, tests their own. */
+export interface CliHost {
+  readonly stdout: TextStream
+  readonly stderr: TextStream
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly workingDirectory: string
+  /** Where this user's settings of Hanse live. */
+  readonly configDirectory: string
+  readonly version: string
+  readonly clock: Clock
+  /** Fires on Ctrl-C and SIGTERM. */
+  readonly signal: AbortSignal
+  loadKit(directory: string): Promise<Kit>
+  openSession(kit: AdminKit, options: AbortOptions): Promise<AdminSession>
+  /** @param file where everything goes; absent: warnings to standard error */
+  createLogger(file?: string): Promise<Logger>
+  /** Asks a person for a text that is not shown; `undefined` where nobody can be asked. */
+  askSecret(question: string): Promise<string | undefined>
+  runServer(options: RunServerOptions): Promise<void>
+  runSite(options: RunSiteOptions): Promise<void>
+}

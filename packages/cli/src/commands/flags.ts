@@ -1,0 +1,28 @@
+/** Flags that several commands share. */
+export const jsonFlag = {
+  kind: 'boolean',
+  brief: 'Print the result as JSON on standard output, errors too',
+  optional: true,
+} as const
+
+export const asFlag = {
+  kind: 'parsed',
+  brief: "Folder of the person's startup kit; default is the environment variable HANSE_KIT",
+  placeholder: 'kit',
+  parse: String,
+  optional: true,
+} as const
+
+export const personFlags = { as: asFlag, json: jsonFlag } as const
+
+export const jobParameter = {
+  brief: 'Id of the job',
+  placeholder: 'job',
+  parse: String,
+} as const
+
+export const kitParameter = {
+  brief: 'Folder of the startup kit, the one that holds startup/ and local/',
+  placeholder: 'kit',
+  parse: String,
+} as const

@@ -1,0 +1,70 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { buildCommand, type Command } from '@stricli/core'
+import { CliError, EXIT } from '../cli-error.ts'
+import { type HanseContext, type OutputFlags, pathOf, reportError } from '../hanse-context.ts'
+import { plainLine } from '../output/plain-text.ts'
+import { jsonFlag, kitParameter } from './flags.ts'
+
+type PlaceEvent = { readonly event: string }
+
+export const startCommand: Command<HanseContext> = buildCommand({
+  docs: {
+    brief: 'Run the server or site of a startup kit until Ctrl-C or SIGTERM',
+    fullDescription:
+      'Runs in the foreground and writes what happens, one line each; with --json one JSON object a line, the first ' +
+      'being "ready". Details go to state/log.jsonl in the kit.',
+  },
+  parameters: {
+    positional: { kind: 'tuple', parameters: [kitParameter] },
+    flags: { json: jsonFlag },
+  },
+  async func(this: HanseContext, { json = false }: OutputFlags, directory: string) {
+    const { host, process } = this
+    try {
+      await start(this, json, directory)
+      process.exitCode = EXIT.done
+    } catch (error) {
+      process.exitCode = reportError(host, json, error)
+    }
+  },
+})
+
+async function start({ host }: HanseContext, json: boolean, directory: string): Promise<void> {
+  const kit = await host.loadKit(pathOf(host, directory))
+  if (kit.type === 'admin')
+    throw new CliError(
+      'ERR_USAGE',
+      `the kit of ${kit.name} is a person's; only servers and sites are started`,
+      `give it to other commands: hanse status --as ${directory}`,
+    )
+  const state = join(kit.directory, 'state')
+  await mkdir(state, { recursive: true, mode: 0o700 })
+  const logger = await host.createLogger(join(state, 'log.jsonl'))
+  for (const warning of kit.warnings) host.stderr.write(`hanse: ${plainLine(warning)}\n`)
+  const common = {
+    clock: host.clock,
+    logger,
+    signal: host.signal,
+    software: `hanse ${host.version}`,
+    onEvent: (event: PlaceEvent) =>
+      host.stdout.write(`${json ? JSON.stringify(event) : eventLine(host.clock.now(), event)}\n`),
+    ...logLevelOf(host.environment),
+  }
+  if (kit.type === 'server') return host.runServer({ ...common, kit })
+  const searchPath = host.environment['PATH']
+  return host.runSite({ ...common, kit, ...(searchPath !== undefined && { searchPath }) })
+}
+
+function logLevelOf(environment: Readonly<Record<string, string | undefined>>): {
+  readonly logLevel?: string
+} {
+  const level = environment['HANSE_LOG_LEVEL']
+  return level === undefined ? {} : { logLevel: level }
+}
+
+/** `07:41:02  job-started  job=…` */
+function eventLine(now: number, { event, ...facts }: PlaceEvent): string {
+  const details = Object.entries(facts).map(([key, value]) => `${key}=${String(value)}`)
+  return plainLine([new Date(now).toISOString().slice(11, 19), event, ...details].join('  '))
+}

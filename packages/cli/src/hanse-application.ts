@@ -1,0 +1,34 @@
+import { type Application, buildApplication, buildRouteMap } from '@stricli/core'
+import { auditRoutes } from './commands/audit-commands.ts'
+import { jobRoutes } from './commands/job-commands.ts'
+import { provisionCommand } from './commands/provision-command.ts'
+import { startCommand } from './commands/start-command.ts'
+import { statusCommand } from './commands/status-command.ts'
+import type { HanseContext } from './hanse-context.ts'
+
+/** The command tree of `hanse`. */
+export function hanseApplication(version: string): Application<HanseContext> {
+  return buildApplication(
+    buildRouteMap({
+      routes: {
+        provision: provisionCommand,
+        start: startCommand,
+        status: statusCommand,
+        job: jobRoutes,
+        audit: auditRoutes,
+      },
+      docs: {
+        brief: 'Federated computing: sites keep their data, models travel',
+        fullDescription:
+          'Federated computing: sites keep their data, models travel.\n\n' +
+          'Ends with 0 when done, 1 when it failed, 2 for wrong usage, 3 when refused.',
+      },
+    }),
+    {
+      name: 'hanse',
+      versionInfo: { currentVersion: version },
+      scanner: { caseStyle: 'allow-kebab-for-camel' },
+      documentation: { caseStyle: 'convert-camel-to-kebab', disableAnsiColor: true },
+    },
+  )
+}

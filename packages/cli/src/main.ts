@@ -1,0 +1,86 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline/promises'
+import { Writable } from 'node:stream'
+import { openSession } from '@hanse/admin'
+import { systemClock } from '@hanse/contract'
+import { tcp } from '@hanse/driver-tcp'
+import { createPinoLogger, isLogLevel, type LogLevel } from '@hanse/logger-pino'
+import { loadKit } from '@hanse/provision'
+import { runServer } from '@hanse/server'
+import { runSite } from '@hanse/site'
+import type { CliHost, TextStream } from './cli-host.ts'
+import { runHanse } from './run-hanse.ts'
+import { VERSION } from './version.ts'
+
+const clock = systemClock
+
+function textStream(stream: NodeJS.WriteStream): TextStream {
+  return {
+    write: (text) => void stream.write(text),
+    isTerminal: stream.isTTY && process.env['TERM'] !== 'dumb',
+    columns: stream.columns ?? 80,
+  }
+}
+
+function logLevel(fallback: LogLevel): LogLevel {
+  const level = process.env['HANSE_LOG_LEVEL']
+  return isLogLevel(level) ? level : fallback
+}
+
+async function askSecret(question: string): Promise<string | undefined> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined
+  process.stderr.write(question)
+  const silence = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const reader = createInterface({ input: process.stdin, output: silence, terminal: true })
+  try {
+    return await reader.question('')
+  } finally {
+    reader.close()
+    process.stderr.write('\n')
+  }
+}
+
+/** Ctrl-C, SIGTERM, and the end of the launcher that handed over to us: it must not leave us behind. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController()
+  const abort = () => stop.abort(new Error('asked to stop'))
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, abort)
+  if (process.channel !== undefined) {
+    process.once('disconnect', abort)
+    process.channel?.unref()
+  }
+  return stop.signal
+}
+
+const host: CliHost = {
+  stdout: textStream(process.stdout),
+  stderr: textStream(process.stderr),
+  environment: process.env,
+  workingDirectory: process.cwd(),
+  configDirectory: join(process.env['XDG_CONFIG_HOME'] ?? join(homedir(), '.config'), 'hanse'),
+  version: VERSION,
+  clock,
+  signal: stopSignal(),
+  loadKit: (directory) => loadKit(directory, { now: clock.now() }),
+  openSession(kit, options) {
+    const logger = createPinoLogger({ level: logLevel('error') })
+    return openSession(
+      kit,
+      { drivers: [tcp({ clock, logger })], clock, logger },
+      { ...options, software: `hanse ${VERSION}` },
+    )
+  },
+  createLogger: (file) => createPinoLogger({ level: logLevel('info'), destination: file }),
+  askSecret,
+  runServer,
+  runSite,
+}
+
+// Whoever reads our output may close it early, e.g. `hanse job list | head -1`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(0)
+})
+
+process.exitCode = await runHanse(process.argv.slice(2), host)

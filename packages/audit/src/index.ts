@@ -13,10 +13,10 @@ export {
   openAuditLog,
 } from './audit-log.ts'
 export { type AuditFilter, readAuditLog } from './read-audit-log.ts'
-export { type AuditVerdict, type VerifyOptions, verifyAuditLog } from './verify-audit-log.ts'
-export type { MisfitCode } from './verify-entry.ts'
 export {
   createRefusalRecorder,
   type RefusalRecorderComponents,
   type RefusalRecorderOptions,
 } from './refusal-recorder.ts'
+export { type AuditVerdict, type VerifyOptions, verifyAuditLog } from './verify-audit-log.ts'
+export type { MisfitCode } from './verify-entry.ts'

@@ -21,7 +21,10 @@ function setUp(maxKinds = 256) {
     },
   }
   const record = createRefusalRecorder({ log, clock, logger: silentLogger }, { maxKinds })
-  return { record, written, pass: () => timers.splice(0).forEach((timer) => timer()) }
+  const pass = () => {
+    for (const timer of timers.splice(0)) timer()
+  }
+  return { record, written, pass }
 }
 
 const refusal = (name: string): AuditEvent => ({

@@ -13,6 +13,7 @@ export type { ComponentCatalogue, Side } from './component-catalogue.ts'
 export { type ConfigFile, findConfig, readConfig } from './config-file.ts'
 export { contentHash } from './content-hash.ts'
 export { type DeployMap, namedClients, readDeployMap, resolveDeployMap } from './deploy-map.ts'
+export { checkDeployedApp, readDeployedConfig } from './deployed-config.ts'
 export { JobFiles } from './job-files.ts'
 export { readJobFolder } from './job-folder.ts'
 export {

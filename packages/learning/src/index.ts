@@ -76,6 +76,7 @@ export { type DxoChange, DxoFilter } from './filters/dxo-filter.ts'
 export { excludeVars, type VariableNames } from './filters/exclude-vars.ts'
 export { type FilterChain, FilterChains } from './filters/filter-chains.ts'
 export { type PercentilePrivacySettings, percentilePrivacy } from './filters/percentile-privacy.ts'
+export { type SvtPrivacySettings, svtPrivacy } from './filters/svt-privacy.ts'
 export { FullModelShareableGenerator } from './generators/full-model-shareable-generator.ts'
 export { LearningError, type LearningErrorCode } from './learning-error.ts'
 export { DATA_KINDS, type DataKind, isDataKind, readDataKind } from './model/data-kind.ts'
@@ -139,3 +140,13 @@ export { runWorkflows } from './workflows/run-workflows.ts'
 export { GLOBAL_MODEL_FILE, saveGlobalModel } from './workflows/save-global-model.ts'
 export { ScatterAndGather, type ScatterAndGatherSettings } from './workflows/scatter-and-gather.ts'
 export { parseStopCondition, type StopCondition } from './workflows/stop-condition.ts'
+export {
+  edgeCodecs,
+  heCodecs,
+  learningCodecs,
+  modelObjectCodecs,
+  numpyCodecs,
+  relayedNumpyCodecs,
+  statisticsCodecs,
+  torchCodecs,
+} from './codecs/index.ts'

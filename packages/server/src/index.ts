@@ -1,1 +1,1 @@
-export {}
+export { type RunServerOptions, runServer, type ServerEvent } from './run-server.ts'

@@ -107,6 +107,8 @@ export interface Catalogue {
   find(path: string): ComponentEntry | undefined
   /** By simple class name; `'ambiguous'` when several classes have it, here or in stock. */
   findByName(name: string): ComponentEntry | 'ambiguous' | undefined
+  /** Whether a job's app for that side may name it, by full path, alias or simple class name. */
+  offers(pathOrName: string, side: 'server' | 'client'): boolean
 }
 
 /** Simple names that several stock classes share: a job that uses one is refused there, and here. */
@@ -135,11 +137,17 @@ export function createCatalogue(entries: readonly ComponentEntry[]): Catalogue {
       const isClash = AMBIGUOUS_IN_STOCK.has(name) || (known !== undefined && known !== entry)
       byName.set(name, isClash ? 'ambiguous' : entry)
     }
+  const find = (path: string) => byPath.get(path)
+  const findByName = (name: string) =>
+    byName.get(name) ?? (AMBIGUOUS_IN_STOCK.has(name) ? 'ambiguous' : undefined)
   return {
     entries: [...entries],
-    find: (path) => byPath.get(path),
-    findByName: (name) =>
-      byName.get(name) ?? (AMBIGUOUS_IN_STOCK.has(name) ? 'ambiguous' : undefined),
+    find,
+    findByName,
+    offers(pathOrName, side) {
+      const entry = pathOrName.includes('.') ? find(pathOrName) : findByName(pathOrName)
+      return typeof entry === 'object' && (entry.side === side || entry.side === 'both')
+    },
   }
 }
 

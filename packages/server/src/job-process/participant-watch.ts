@@ -30,7 +30,10 @@ export class ParticipantWatch {
   /** Starts the grace; repeats are ignored. */
   doubt(site: string, reason: string): void {
     if (this.#doubts.has(site) || this.#disconnected.has(site)) return
-    if (this.#graceMs === 0) return this.gone(site, reason)
+    if (this.#graceMs === 0) {
+      this.gone(site, reason)
+      return
+    }
     const grace = `${reason}; not back within ${this.#graceMs / 1000} s`
     this.#doubts.set(
       site,

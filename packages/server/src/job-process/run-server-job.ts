@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Cell } from '@hanse/cellnet'
 import { type Clock, type JsonObject, type Logger, messageOf } from '@hanse/contract'
+import { readDeployedConfig } from '@hanse/jobs'
 import {
   buildServerApp,
   createCatalogue,
@@ -160,9 +160,8 @@ class ServerJob {
   }
 
   async #readConfig(): Promise<JsonObject> {
-    const path = join(this.#folder, APP, 'config', 'config_fed_server.json')
-    const config = JSON.parse(await readFile(path, 'utf8')) as JsonObject // its shape is checked by what reads it
-    return resolveVariables(config, {
+    const { content } = await readDeployedConfig(join(this.#folder, APP), 'server')
+    return resolveVariables(content, {
       system: new Map<string, string | boolean>([
         ['JOB_ID', this.#run.jobId],
         ['SITE_NAME', SERVER_CELL],

@@ -47,6 +47,8 @@ export interface JobRunComponents {
   readonly logger: Logger
   /** Puts the server's own app in place and starts its process, which finds `participants` in its run file. */
   startServerJob(participants: readonly RunParticipant[]): Promise<ServerJobProcess>
+  /** Enough sites can take part; from now on the job counts as dispatched. */
+  onReserved(): Promise<void>
   onDeployed(details: readonly string[]): Promise<void>
   onRunning(participants: readonly string[]): Promise<void>
 }
@@ -79,6 +81,8 @@ export const DEFAULT_RUN_TIMES: JobRunTimes = {
 
 interface Participant extends PlannedSite {
   reservation: string
+  /** It has listed the job in a heartbeat. */
+  hasReported: boolean
   /** Set once the site has said how its part ended, or will never say. */
   readonly reported: PromiseWithResolvers<void>
 }
@@ -161,9 +165,13 @@ export class JobRun {
     this.#fail({ outcome, reason: `site '${name}': ${words}` })
   }
 
-  /** The site said in a heartbeat that it does not run the job (any more). */
-  missingAt(name: string): void {
-    this.#process?.reportDead(name, `site '${name}' does not run the job any more`, false)
+  /** Whether the site said in a heartbeat that it runs the job. One that did and does not any more is in doubt. */
+  siteReports(name: string, runs: boolean): void {
+    const participant = this.#participants.get(name)
+    if (participant === undefined) return
+    if (!runs && participant.hasReported && this.#phase === 'running')
+      this.#process?.reportDead(name, `site '${name}' does not run the job any more`, false)
+    participant.hasReported ||= runs
   }
 
   #fail(ending: RunEnding): void {
@@ -199,6 +207,7 @@ export class JobRun {
 
   async #deploy(): Promise<RunEnding | undefined> {
     this.#phase = 'deploying'
+    await this.#components.onReserved()
     const answers = await this.#each([...this.#participants.values()], (participant) =>
       this.#command(participant.site, COMMAND.deploy, this.#times.deployMs, participant.archive, [
         [COMMAND_HEADER.appName, participant.app],
@@ -297,6 +306,7 @@ export class JobRun {
     this.#participants.set(planned.site.name, {
       ...planned,
       reservation,
+      hasReported: false,
       reported: Promise.withResolvers(),
     })
   }

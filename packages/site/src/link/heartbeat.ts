@@ -47,12 +47,12 @@ export class Heartbeat {
     const { signal, intervalMs = 10_000 } = this.#options
     const onAbort = () => this.#wake()
     signal?.addEventListener('abort', onAbort)
-    while (signal?.aborted !== true) {
+    while (!isAborted(signal)) {
       await this.#send()
       const pause = Promise.withResolvers<void>()
       this.#wake = pause.resolve
       using _timer = this.#components.clock.setTimer(intervalMs, pause.resolve)
-      if (signal?.aborted !== true) await pause.promise
+      if (!isAborted(signal)) await pause.promise
     }
     signal?.removeEventListener('abort', onAbort)
   }
@@ -87,4 +87,9 @@ export class Heartbeat {
       if (this.#options.signal?.aborted !== true) logger.warn('heartbeat failed', { error })
     }
   }
+}
+
+/** Asked as a question each time: it changes while we wait, which the type checker cannot see. */
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true
 }

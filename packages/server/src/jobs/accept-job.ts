@@ -1,0 +1,84 @@
+import { createReadStream } from 'node:fs'
+import { type Archive, openArchive } from '@hanse/archive'
+import { type JobStore, messageOf, PlatformError } from '@hanse/contract'
+import {
+  formatProblems,
+  JobFiles,
+  newJobMeta,
+  type ValidJob,
+  validateJob,
+  verifyJob,
+} from '@hanse/jobs'
+import { createCatalogue, standardComponents } from '@hanse/learning'
+import type { ServerKit } from '@hanse/provision'
+import type { JobSubmission, SubmissionOutcome } from '../admin/server-control.ts'
+
+export interface AcceptJobComponents {
+  readonly kit: ServerKit
+  readonly store: JobStore
+  /** Ms since the epoch. */
+  readonly now: () => number
+}
+
+/**
+ * Takes a submitted job into the store, or says everything that is wrong with it: the archive, what it describes,
+ * components that we do not have, and the signature, which must be the submitter's.
+ */
+export async function acceptJob(
+  components: AcceptJobComponents,
+  submission: JobSubmission,
+): Promise<SubmissionOutcome> {
+  try {
+    await using archive = await openArchive(submission.archiveFile)
+    const job = await checkJob(components, submission, archive)
+    return Array.isArray(job) ? { ok: false, problems: job } : await keepJob(components, submission, job)
+  } catch (error) {
+    // What the archive itself breaks; faults of ours have other codes.
+    if (error instanceof PlatformError && error.code.startsWith('ERR_ARCHIVE'))
+      return { ok: false, problems: [`the archive is refused: ${messageOf(error)}`] }
+    throw error
+  }
+}
+
+/** @returns the job, or its problems */
+async function checkJob(
+  { kit, now }: AcceptJobComponents,
+  { submitter }: JobSubmission,
+  archive: Archive,
+): Promise<ValidJob | string[]> {
+  const files = new JobFiles(archive.members())
+  const catalogue = createCatalogue(standardComponents())
+  const validation = await validateJob(files, {
+    catalogue: { has: (path, side) => catalogue.offers(path, side) },
+  })
+  if (!validation.ok) return formatProblems(validation.problems).split('\n')
+  const { job } = validation
+  const verdict = await verifyJob(files.below(job.folder), {
+    roots: kit.identity.roots,
+    now: now(),
+    submitter: submitterIdentity(submitter),
+    meta: job.meta,
+  })
+  if (verdict.ok || (verdict.code === 'unsigned' && kit.settings.requireSignedJobs === false)) return job
+  return [`the job's signature is refused: ${verdict.place}: ${verdict.reason}`]
+}
+
+async function keepJob(
+  { store, now }: AcceptJobComponents,
+  { archiveFile, submitter, study, customProperties }: JobSubmission,
+  job: ValidJob,
+): Promise<SubmissionOutcome> {
+  const meta = newJobMeta(job, {
+    id: crypto.randomUUID(),
+    submitter: submitterIdentity(submitter),
+    study,
+    now: now(),
+  })
+  const properties = Object.keys(customProperties).length === 0 ? {} : { custom_props: customProperties }
+  const stored = await store.create({ ...meta, ...properties }, createReadStream(archiveFile))
+  return { ok: true, jobId: stored.id }
+}
+
+function submitterIdentity({ name, organization, role }: JobSubmission['submitter']) {
+  return { name, org: organization, role }
+}

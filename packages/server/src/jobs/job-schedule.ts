@@ -1,0 +1,88 @@
+import type { Clock, JobStore, Logger, StoredJob } from '@hanse/contract'
+import { failedTry, planSchedule, setJobMeta } from '@hanse/jobs'
+
+/** What came of trying to start a job. */
+export type StartOutcome = 'started' | { readonly noResource: string }
+
+export interface JobScheduleComponents {
+  readonly store: JobStore
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly maxJobs: number
+  /** Sites that can take part now, and since when (ms since the epoch). */
+  online(): ReadonlyMap<string, { readonly since: number }>
+  /** When resources last became free anywhere, ms since the epoch. */
+  freedAt(): number
+  /** True for a job whose start is under way. */
+  isStarting(jobId: string): boolean
+  /** Resolves as soon as it is known whether the sites have resources. */
+  start(job: StoredJob, sites: readonly string[]): Promise<StartOutcome>
+  giveUp(job: StoredJob, reason: string): Promise<void>
+}
+
+/** Looks again after this long even if nothing has happened. */
+const IDLE_MS = 30_000
+
+/** Starts jobs when they can run: looks whenever something changes, and when a job's pause is over. */
+export class JobSchedule implements Disposable {
+  readonly #components: JobScheduleComponents
+  #timer: Disposable | undefined
+  #looking = false
+  #lookAgain = false
+  #closed = false
+
+  constructor(components: JobScheduleComponents) {
+    this.#components = components
+  }
+
+  /** Something changed: looks now, or once more after the look under way. */
+  wake(): void {
+    if (this.#closed) return
+    if (this.#looking) {
+      this.#lookAgain = true
+      return
+    }
+    this.#looking = true
+    this.#look()
+      .catch((error: unknown) => this.#components.logger.error('schedule failed', { error }))
+      .finally(() => {
+        this.#looking = false
+        const again = this.#lookAgain
+        this.#lookAgain = false
+        if (again) this.wake()
+      })
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true
+    this.#timer?.[Symbol.dispose]()
+  }
+
+  async #look(): Promise<void> {
+    const { store, clock, maxJobs, online, freedAt, isStarting, giveUp, logger } = this.#components
+    this.#timer?.[Symbol.dispose]()
+    const jobs = (await store.list()).filter(({ id }) => !isStarting(id))
+    const plan = planSchedule(
+      { now: clock.now(), jobs, sites: online(), freedAt: freedAt() },
+      { maxJobs },
+    )
+    for (const { job, explanation } of plan.hopeless) await giveUp(job, explanation)
+    for (const { job, explanation } of plan.waiting)
+      logger.debug('job waits', { jobId: job.id, reason: explanation })
+    await Promise.all(
+      plan.candidates.slice(0, plan.free).map(({ job, sites }) => this.#try(job, sites)),
+    )
+    const now = clock.now()
+    const next = Math.min(...plan.waiting.map(({ until }) => until ?? Infinity), now + IDLE_MS)
+    if (!this.#closed) this.#timer = clock.setTimer(Math.max(next - now, 100), () => this.wake())
+  }
+
+  async #try(job: StoredJob, sites: readonly string[]): Promise<void> {
+    const { store, clock, logger, start } = this.#components
+    const outcome = await start(job, sites)
+    const note = outcome === 'started' ? `scheduled with ${sites.join(', ')}` : outcome.noResource
+    logger.info('job tried', { jobId: job.id, outcome: note })
+    if (outcome !== 'started')
+      await setJobMeta(store, job.id, (stored) => failedTry(stored, clock.now(), note))
+  }
+}

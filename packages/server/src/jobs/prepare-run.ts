@@ -1,0 +1,111 @@
+import { createWriteStream } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { type Archive, extractArchive, openArchive, writeArchive } from '@hanse/archive'
+import type { JsonObject, StoredJob } from '@hanse/contract'
+import { readDeployMap, resolveDeployMap, resourceRequirement } from '@hanse/jobs'
+import { startJobProcess } from '@hanse/launcher-process'
+import type { ActingPerson } from '@hanse/session'
+import { writeRunFile } from '../job-process/run-file.ts'
+import type { PlannedSite, RunParticipant, RunPlan } from './job-run.ts'
+import type { JobServiceComponents } from './job-service.ts'
+import type { ServerJobProcess } from './server-job-process.ts'
+
+export interface PreparedRun {
+  readonly plan: RunPlan
+  startServerJob(participants: readonly RunParticipant[]): Promise<ServerJobProcess>
+}
+
+const MODULE = join(import.meta.dirname, '..', 'job-process', 'main.js')
+const SERVER_APP = 'app_server'
+
+/** Lays out the folder of a run and plans what each site gets. */
+export async function prepareRun(
+  components: JobServiceComponents,
+  job: StoredJob,
+  siteNames: readonly string[],
+  folder: string,
+): Promise<PreparedRun> {
+  const { store, sites, kit, processes, logLevel } = components
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const zip = join(folder, 'job.zip')
+  await pipeline(store.readBlob(job.id, 'data'), createWriteStream(zip, { mode: 0o600 }))
+  await using archive = await openArchive(zip)
+  const top = textOf(job.meta, 'job_folder_name')
+  const apps = resolveDeployMap(readDeployMap(job.meta), siteNames)
+
+  const serverApp = apps.get('server') ?? ''
+  await extractArchive(archive, join(folder, SERVER_APP), { folder: `${top}/${serverApp}` })
+  await writeFile(join(folder, 'fl_app.txt'), serverApp)
+  await writeFile(join(folder, 'meta.json'), JSON.stringify(job.meta, null, 2))
+
+  const archives = new Map<string, Uint8Array>()
+  const planned: PlannedSite[] = []
+  for (const name of siteNames) {
+    const site = sites.get(name)
+    const app = apps.get(name)
+    if (site === undefined || app === undefined) continue
+    const packed = archives.get(app) ?? (await packApp(archive, `${top}/${app}`))
+    archives.set(app, packed)
+    planned.push({ site, app, archive: packed, resources: resourceRequirement(job.meta, name) })
+  }
+  const minSites = Number(job.meta['min_clients'] ?? 1)
+  const mandatorySites = textsOf(job.meta, 'mandatory_clients')
+
+  return {
+    plan: {
+      jobId: job.id,
+      submitter: submitterOf(job.meta),
+      meta: job.meta,
+      minSites,
+      mandatorySites,
+      sites: planned,
+    },
+    async startServerJob(participants) {
+      await writeRunFile(folder, {
+        jobId: job.id,
+        jobName: textOf(job.meta, 'name'),
+        project: kit.project,
+        participants: [...participants],
+        minSites,
+        mandatorySites,
+        graceSeconds: kit.settings.deadClientGraceSeconds,
+        logLevel,
+      })
+      const process = await startJobProcess({
+        module: MODULE,
+        arguments: [folder],
+        directory: folder,
+        output: { path: join(folder, 'log.txt') },
+      })
+      return processes.adopt(job.id, process)
+    },
+  }
+}
+
+/** The contents of one app as the zip that sites get. */
+async function packApp(archive: Archive, folder: string): Promise<Uint8Array> {
+  const parts: Uint8Array[] = []
+  for await (const part of writeArchive(archive.members(folder))) parts.push(part)
+  return new Uint8Array(Buffer.concat(parts))
+}
+
+/** Who submitted a stored job. */
+export function submitterOf(meta: JsonObject): ActingPerson {
+  return {
+    name: textOf(meta, 'submitter_name'),
+    organization: textOf(meta, 'submitter_org'),
+    role: textOf(meta, 'submitter_role'),
+  }
+}
+
+function textOf(meta: JsonObject, key: string): string {
+  const value = meta[key]
+  return typeof value === 'string' ? value : ''
+}
+
+function textsOf(meta: JsonObject, key: string): string[] {
+  const value = meta[key]
+  return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : []
+}

@@ -1,0 +1,218 @@
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openArchive } from '@hanse/archive'
+import type { ByteSource } from '@hanse/cellnet'
+import { hasCode, type JobStore, type StoredJob } from '@hanse/contract'
+import { cloneJobMeta, deleteJob } from '@hanse/jobs'
+import type { ServerKit } from '@hanse/provision'
+import type { ActingPerson } from '@hanse/session'
+import type {
+  AbortOutcome,
+  JobFile,
+  JobLogs,
+  JobProgress,
+  JobSubmission,
+  ServerControl,
+  ServerStatus,
+  SiteStatus,
+  SubmissionOutcome,
+} from './admin/server-control.ts'
+import type { JobService } from './jobs/job-service.ts'
+import { acceptJob } from './jobs/accept-job.ts'
+import type { SiteRegistry } from './sites/site-registry.ts'
+
+export interface ServerControlComponents {
+  readonly kit: ServerKit
+  readonly store: JobStore
+  readonly sites: SiteRegistry
+  readonly jobs: JobService
+  readonly now: () => number
+  readonly software: string
+}
+
+const MAX_LOG_BYTES = 5 * 1024 * 1024
+const DEFAULT_STUDY = 'default'
+/** Blobs that every job has; what else there is are its components. */
+const OWN_BLOBS: ReadonlySet<string> = new Set(['data', 'meta', 'workspace', 'scheduled'])
+
+/** What people's commands come to at this server. */
+export class ServerControlService implements ServerControl {
+  readonly #components: ServerControlComponents
+  readonly #startedAt: number
+
+  constructor(components: ServerControlComponents) {
+    this.#components = components
+    this.#startedAt = components.now()
+  }
+
+  async submitJob(submission: JobSubmission): Promise<SubmissionOutcome> {
+    const { kit, store, jobs, now } = this.#components
+    const outcome = await acceptJob({ kit, store, now }, submission)
+    if (outcome.ok) jobs.wake()
+    return outcome
+  }
+
+  listJobs(): Promise<readonly StoredJob[]> {
+    return this.#components.store.list()
+  }
+
+  getJob(id: string): Promise<StoredJob | undefined> {
+    return this.#components.store.get(id)
+  }
+
+  abortJob(id: string, by: ActingPerson): Promise<AbortOutcome> {
+    return this.#components.jobs.abort(id, by)
+  }
+
+  async deleteJob(id: string): Promise<'deleted' | 'running' | 'unknown'> {
+    const result = await deleteJob(this.#components.store, id)
+    if (result.deleted) return 'deleted'
+    return result.code === 'job-running' ? 'running' : 'unknown'
+  }
+
+  async cloneJob(id: string, by: ActingPerson): Promise<SubmissionOutcome> {
+    const { store, jobs, now } = this.#components
+    const source = await store.get(id)
+    if (source === undefined) return { ok: false, problems: [`no such job: ${id}`] }
+    const study = source.meta['study']
+    const meta = cloneJobMeta(source, {
+      id: crypto.randomUUID(),
+      submitter: { name: by.name, org: by.organization, role: by.role },
+      study: typeof study === 'string' ? study : DEFAULT_STUDY,
+      now: now(),
+    })
+    const clone = await store.create(meta, store.readBlob(id, 'data'))
+    jobs.wake()
+    return { ok: true, jobId: clone.id }
+  }
+
+  jobProgress(id: string): JobProgress | undefined {
+    const text = this.#components.jobs.progress(id)
+    if (text === undefined) return undefined
+    const { round, totalRounds, sites, metrics } = JSON.parse(text) as Omit<JobProgress, 'metrics'> & {
+      metrics: Record<string, number>
+    } // written by our own job process
+    return { round, totalRounds, sites, metrics: new Map(Object.entries(metrics)) }
+  }
+
+  async jobLogs(
+    id: string,
+    places: readonly string[] | undefined,
+    file: 'log.txt' | 'log.json',
+  ): Promise<JobLogs> {
+    const logs = new Map<string, string>()
+    const unavailable = new Map<string, string>()
+    for (const place of places ?? ['server']) {
+      const text = place === 'server' ? await this.#serverLog(id, file) : undefined
+      if (text !== undefined) logs.set(place, text)
+      else
+        unavailable.set(
+          place,
+          place === 'server'
+            ? `the server has no ${file} of this job`
+            : "a site's logs stay at the site",
+        )
+    }
+    return { logs, unavailable }
+  }
+
+  async jobFiles(id: string): Promise<readonly JobFile[]> {
+    const { store } = this.#components
+    const job = await store.get(id)
+    if (job === undefined) return []
+    const blobs = new Map((await store.blobs(id)).map(({ name, size }) => [name, size]))
+    const files: JobFile[] = [
+      { name: 'meta.json', source: sourceOfText(JSON.stringify(job.meta, null, 2)) },
+    ]
+    for (const [blob, name] of [
+      ['data', 'job.zip'],
+      ['workspace', 'workspace.zip'],
+    ] as const) {
+      const size = blobs.get(blob)
+      if (size !== undefined) files.push({ name, source: sourceOfBlob(store, id, blob, size) })
+    }
+    return files
+  }
+
+  async jobComponents(id: string): Promise<readonly string[]> {
+    const blobs = await this.#components.store.blobs(id)
+    return blobs.map(({ name }) => name).filter((name) => !OWN_BLOBS.has(name))
+  }
+
+  sites(): readonly SiteStatus[] {
+    const { sites, jobs } = this.#components
+    const disabled = new Set(sites.disabled())
+    return sites.list().map(({ name, cell, organization, software, connected, lastHeartbeat }) => ({
+      name,
+      cell,
+      organization,
+      software,
+      connected,
+      disabled: disabled.has(name),
+      lastHeartbeat,
+      jobs: jobs.jobsOf(name),
+    }))
+  }
+
+  status(): ServerStatus {
+    const { kit, jobs, software } = this.#components
+    return {
+      name: kit.name,
+      project: kit.project,
+      software,
+      startedAt: this.#startedAt,
+      runningJobs: jobs.underway().map((id) => ({ id, app: 'app_server' })),
+    }
+  }
+
+  /** The log of a run under way, or of one whose results are kept. */
+  async #serverLog(id: string, file: string): Promise<string | undefined> {
+    const { jobs, store } = this.#components
+    try {
+      return await tailOf(join(jobs.runFolder(id), file))
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) throw error
+    }
+    const size = (await store.blobs(id)).find(({ name }) => name === 'workspace')?.size
+    if (size === undefined) return undefined
+    const zip: Uint8Array[] = []
+    for await (const part of store.readBlob(id, 'workspace')) zip.push(part)
+    await using archive = await openArchive(Buffer.concat(zip))
+    if (!archive.files.has(file)) return undefined
+    return new TextDecoder().decode(await archive.readWhole(file, MAX_LOG_BYTES * 10)).slice(-MAX_LOG_BYTES)
+  }
+}
+
+/** The end of a file, at most 5 MiB as stock gives it. */
+async function tailOf(path: string): Promise<string> {
+  const { size } = await stat(path)
+  const parts: Buffer[] = []
+  for await (const part of createReadStream(path, { start: Math.max(0, size - MAX_LOG_BYTES) }))
+    parts.push(part as Buffer) // no encoding was set
+  return Buffer.concat(parts).toString('utf8')
+}
+
+function sourceOfText(text: string): ByteSource {
+  const bytes = new TextEncoder().encode(text)
+  return {
+    size: bytes.length,
+    read: async (offset, length) => bytes.slice(offset, offset + length),
+  }
+}
+
+function sourceOfBlob(store: JobStore, id: string, blob: string, size: number): ByteSource {
+  return {
+    size,
+    async read(offset, length, options) {
+      const bytes = new Uint8Array(length)
+      let filled = 0
+      for await (const part of store.readBlob(id, blob, { start: offset, end: offset + length }, options)) {
+        bytes.set(part, filled)
+        filled += part.length
+      }
+      return bytes
+    },
+  }
+}
+

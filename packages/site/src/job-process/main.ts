@@ -1,0 +1,31 @@
+import { createCell } from '@hanse/cellnet'
+import { systemClock } from '@hanse/contract'
+import { pipeConnection } from '@hanse/driver-tcp'
+import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
+import { createTrainerLauncher, findClientPackages, openParentPipe } from '@hanse/launcher-process'
+import { edgeCodecs, learningCodecs } from '@hanse/learning'
+import { createPinoLogger, isLogLevel } from '@hanse/logger-pino'
+import { adminCodecs, jobCell, platformCodecs } from '@hanse/session'
+import { readSiteRunFile } from './run-file.ts'
+import { runSiteJob } from './run-site-job.ts'
+
+// The process of one job at a site: `main.js <folder of the run>`, its site at the other end of the pipe.
+const [folder = ''] = process.argv.slice(2)
+const run = await readSiteRunFile(folder)
+const clock = systemClock
+const logger = createPinoLogger({ level: isLogLevel(run.logLevel) ? run.logLevel : 'info' })
+const cell = createCell(jobCell(run.siteCell, run.jobId), {
+  drivers: [],
+  registry: createFobsRegistry(coreCodecs, platformCodecs, adminCodecs, learningCodecs, edgeCodecs),
+  clock,
+  logger,
+})
+const link = cell.adopt(pipeConnection(openParentPipe(), { name: 'site', clock }), 'active')
+await link.ready
+const launcher = createTrainerLauncher({
+  logger,
+  packages: findClientPackages('@hanse/client', import.meta.url),
+})
+process.exitCode = await runSiteJob({ cell, clock, logger, launcher }, folder, run)
+await cell[Symbol.asyncDispose]()
+process.exit()

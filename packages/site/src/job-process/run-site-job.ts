@@ -1,0 +1,239 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Cell } from '@hanse/cellnet'
+import { type Clock, type Logger, messageOf, PlatformError } from '@hanse/contract'
+import { readDeployedConfig } from '@hanse/jobs'
+import type { TrainerLauncher } from '@hanse/launcher-process'
+import {
+  buildClientApp,
+  type ClientApp,
+  createCatalogue,
+  resolveVariables,
+  standardComponents,
+  TaskRunner,
+} from '@hanse/learning'
+import {
+  AdminMessage,
+  CHANNEL,
+  COMMAND,
+  COMMAND_HEADER,
+  handleAux,
+  jobCell,
+  type PublicProperties,
+  SERVER_CELL,
+  TASK_TOPIC,
+  TaskClient,
+} from '@hanse/session'
+import { ClientApiExecutor } from '../trainer/client-api-executor.ts'
+import { createMetricReporter } from './metric-reporter.ts'
+import type { SiteRunFile } from './run-file.ts'
+import { EXIT, JOB_COMMAND, JOB_STATUS, SITE_JOB_TOPIC } from './site-job-protocol.ts'
+
+export interface SiteJobComponents {
+  /** The job's cell, linked to its site. */
+  readonly cell: Cell
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly launcher: TrainerLauncher
+}
+
+const PARENT_TIMEOUT_MS = 5_000
+const BEAT_MS = 10_000
+
+/**
+ * One job at a site: fetches tasks, has them done, hands in results, until the server says that it is over.
+ * @returns the exit code of the process; never throws
+ */
+export async function runSiteJob(
+  components: SiteJobComponents,
+  folder: string,
+  run: SiteRunFile,
+): Promise<number> {
+  const job = new SiteJob(components, folder, run)
+  return job.run()
+}
+
+class SiteJob {
+  readonly #components: SiteJobComponents
+  readonly #folder: string
+  readonly #appFolder: string
+  readonly #run: SiteRunFile
+  readonly #serverCell: string
+  readonly #stop = new AbortController()
+  readonly #end = new AbortController()
+  readonly #ownProperties: PublicProperties
+
+  constructor(components: SiteJobComponents, folder: string, run: SiteRunFile) {
+    this.#components = components
+    this.#folder = folder
+    this.#appFolder = join(folder, `app_${run.site}`)
+    this.#run = run
+    this.#serverCell = jobCell(SERVER_CELL, run.jobId)
+    this.#ownProperties = new Map<string, string | boolean>([
+      ['__run_num__', run.jobId],
+      ['__identity_name__', run.site],
+      ['__fqsn__', run.site],
+      ['__is_leaf__', true],
+      ['__client_name__', run.site],
+      ['__current_job_id__', run.jobId],
+    ])
+  }
+
+  async run(): Promise<number> {
+    const { cell, logger } = this.#components
+    cell.handle(CHANNEL.clientCommand, JOB_COMMAND.abort, ({ origin }) => {
+      if (origin !== this.#run.siteCell)
+        return { returnCode: 'unauthenticated', error: 'only the site may say that' }
+      this.#stop.abort(new Error('the job was aborted'))
+      return {}
+    })
+    handleAux(cell, TASK_TOPIC.endRun, this.#ownProperties, ({ origin }) => {
+      if (origin === this.#serverCell) this.#end.abort()
+      return undefined
+    })
+    try {
+      await this.#tellStatus(JOB_STATUS.started)
+      await this.#work()
+      return EXIT.ok
+    } catch (error) {
+      if (this.#stop.signal.aborted) return EXIT.aborted
+      logger.error('the job ended early', { error })
+      await this.#tellEnding(publicReason(error))
+      return EXIT.exception
+    } finally {
+      await this.#tellStatus(JOB_STATUS.stopped)
+    }
+  }
+
+  async #work(): Promise<void> {
+    const { cell, clock, logger } = this.#components
+    const { signal } = this.#stop
+    const app = await this.#buildApp()
+    await using _executors = disposing(app.all)
+    const runner = new TaskRunner(
+      { executors: app.executors, filters: app.filters, log: logger, random: secureRandom },
+      { siteName: this.#run.site, jobId: this.#run.jobId },
+    )
+    const tasks = new TaskClient(
+      { cell, clock, logger },
+      {
+        serverCell: this.#serverCell,
+        project: this.#run.project,
+        ownProperties: this.#ownProperties,
+      },
+    )
+    await tasks.sync({ signal })
+    const beats = this.#beat(tasks)
+    for (;;) {
+      const task = await tasks.nextTask({ signal })
+      if (task === undefined || this.#end.signal.aborted) break
+      logger.info('task received', { task: task.name, id: task.id })
+      const result = await runner.run(task, { signal })
+      signal.throwIfAborted()
+      const outcome = await tasks.submit(task, result, { signal })
+      logger.info('result handed in', { task: task.name, id: task.id, outcome })
+    }
+    this.#end.abort()
+    await beats
+  }
+
+  async #buildApp(): Promise<ClientApp> {
+    const { cell, clock, logger, launcher } = this.#components
+    const { site, jobId } = this.#run
+    const { content } = await readDeployedConfig(this.#appFolder, 'client')
+    const resolved = resolveVariables(content, {
+      system: new Map<string, string | boolean>([
+        ['JOB_ID', jobId],
+        ['SITE_NAME', site],
+        ['WORKSPACE', this.#folder],
+        ['SECURE_MODE', true],
+        ['JOB_CUSTOM_DIR', join(this.#appFolder, 'custom')],
+        ['JOB_CONFIG_DIR', join(this.#appFolder, 'config')],
+      ]),
+    })
+    const scratchDirectory = join(this.#folder, 'scratch')
+    await mkdir(scratchDirectory, { recursive: true, mode: 0o700 })
+    const report = createMetricReporter(
+      { cell, clock, logger },
+      { serverCell: this.#serverCell, site, ownProperties: this.#ownProperties },
+    )
+    const catalogue = createCatalogue(
+      standardComponents({
+        createClientApiExecutor: (args) =>
+          new ClientApiExecutor(
+            { ...args, datasets: Object.keys(this.#run.datasets) },
+            { launcher, clock, logger },
+            {
+              runtimes: new Map(Object.entries(this.#run.runtimes)),
+              appDirectory: this.#appFolder,
+              datasets: new Map(Object.entries(this.#run.datasets)),
+              minimumLevel: this.#run.minimumConfinement,
+              scratchDirectory,
+              jobId,
+              siteName: site,
+              logPath: join(this.#folder, 'trainer.log'),
+              onLog: report,
+            },
+          ),
+      }),
+    )
+    return buildClientApp(resolved, { catalogue, site: { siteName: site, jobId, log: logger } })
+  }
+
+  /** Says now and then that this job lives. */
+  async #beat(tasks: TaskClient): Promise<void> {
+    const { clock, logger } = this.#components
+    const { signal } = this.#end
+    while (!signal.aborted && !this.#stop.signal.aborted) {
+      await tasks.beat().catch((error: unknown) => logger.debug('no heartbeat sent', { error }))
+      const pause = Promise.withResolvers<void>()
+      using _timer = clock.setTimer(BEAT_MS, pause.resolve)
+      signal.addEventListener('abort', () => pause.resolve(), { once: true })
+      await pause.promise
+    }
+  }
+
+  async #tellStatus(status: number): Promise<void> {
+    await this.#tellSite(COMMAND.notifyJobStatus, '', [['job_status', status]])
+  }
+
+  async #tellEnding(reason: string): Promise<void> {
+    await this.#tellSite(SITE_JOB_TOPIC.ending, reason, [])
+  }
+
+  async #tellSite(topic: string, body: string, headers: [string, number][]): Promise<void> {
+    const message = new AdminMessage(
+      topic,
+      body,
+      new Map<string, string | number>([[COMMAND_HEADER.jobId, this.#run.jobId], ...headers]),
+    )
+    await this.#components.cell.request(this.#run.siteCell, CHANNEL.admin, topic, message, {
+      timeoutMs: PARENT_TIMEOUT_MS,
+      optional: true,
+    })
+  }
+}
+
+const MAX_REASON_CHARS = 500
+
+/** Words about a failure that may leave the site: those of our own errors; of others only that there was one. */
+function publicReason(error: unknown): string {
+  return error instanceof PlatformError
+    ? messageOf(error).slice(0, MAX_REASON_CHARS)
+    : "the site's job process failed; its log at the site says why"
+}
+
+/** Disposes what of `components` can be, last made first. */
+function disposing(components: readonly unknown[]): AsyncDisposable {
+  const stack = new AsyncDisposableStack()
+  for (const component of components)
+    if (typeof component === 'object' && component !== null && Symbol.asyncDispose in component)
+      stack.use(component as AsyncDisposable) // has the method
+  return stack
+}
+
+/** Uniform in [0, 1), for filters on which privacy depends. */
+function secureRandom(): number {
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2))
+  return (high * 2 ** 21 + (low >>> 11)) / 2 ** 53
+}

@@ -1,0 +1,14 @@
+/** What a site's job tells its site on channel `admin`, beside `train.notify_job_status`. */
+export const SITE_JOB_TOPIC = {
+  /** How it ended, in words that may leave the site. */
+  ending: 'hanse.job_ending',
+} as const
+
+/** Stock's numbers for the state of a job's process; `spec/session.md` §6.6. */
+export const JOB_STATUS = { started: 2, stopped: 3 } as const
+
+/** Commands of a site to its job on channel `client_command`. */
+export const JOB_COMMAND = { abort: 'abort' } as const
+
+/** Exit codes of a job process; `spec/session.md` §6.4. */
+export const EXIT = { ok: 0, executionError: 1, aborted: 9, exception: 101, config: 103 } as const

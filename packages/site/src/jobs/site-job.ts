@@ -1,0 +1,131 @@
+import { join } from 'node:path'
+import type { Cell, PeerSession } from '@hanse/cellnet'
+import type { Clock, Logger } from '@hanse/contract'
+import { pipeConnection } from '@hanse/driver-tcp'
+import { describeExit, type JobProcess, startJobProcess } from '@hanse/launcher-process'
+import { CELL_HEADER, CHANNEL, jobCell, SERVER_CELL } from '@hanse/session'
+import { EXIT, JOB_COMMAND } from '../job-process/site-job-protocol.ts'
+
+export interface SiteJobComponents {
+  readonly cell: Cell
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** How a job's part at this site ended, for the server's final report. */
+export interface SiteJobEnding {
+  readonly code: number
+  /** In words that may leave the site; empty if all went well. */
+  readonly reason: string
+}
+
+const MODULE = join(import.meta.dirname, '..', 'job-process', 'main.js')
+const STOP_GRACE_MS = 10_000
+const REPORT_TIMEOUT_MS = 5_000
+const REPORT_RETRY_MS = 2_000
+const MAX_REPORT_ATTEMPTS = 30
+
+/** One job's process at this site, from its start to the answered final report. */
+export class SiteJob {
+  readonly jobId: string
+  readonly cellName: string
+  readonly ended: Promise<SiteJobEnding>
+  readonly #components: SiteJobComponents
+  readonly #process: JobProcess
+  readonly #link: PeerSession
+  #words = ''
+  #abortAsked = false
+
+  private constructor(components: SiteJobComponents, jobId: string, process: JobProcess) {
+    const { cell, clock } = components
+    this.#components = components
+    this.jobId = jobId
+    this.cellName = jobCell(cell.fqcn, jobId)
+    this.#process = process
+    this.#link = cell.adopt(pipeConnection(process.pipe, { name: `job ${jobId}`, clock }), 'passive', {
+      expectedName: this.cellName,
+    })
+    // A process that ends before it greets is seen by its exit.
+    this.#link.ready.catch(() => undefined)
+    this.ended = this.#end()
+  }
+
+  /** Starts the process on a run folder that holds its run file. */
+  static async start(
+    components: SiteJobComponents,
+    jobId: string,
+    folder: string,
+  ): Promise<SiteJob> {
+    const process = await startJobProcess({
+      module: MODULE,
+      arguments: [folder],
+      directory: folder,
+      output: { path: join(folder, 'log.txt') },
+    })
+    return new SiteJob(components, jobId, process)
+  }
+
+  /** The job's own account of why it ended. */
+  explain(words: string): void {
+    this.#words = words
+  }
+
+  /** Asks the job to stop; ends it if it has not within the grace. Resolves when it is gone. */
+  async abort(): Promise<void> {
+    this.#abortAsked = true
+    const { cell, clock, logger } = this.#components
+    await cell
+      .notify(this.cellName, CHANNEL.clientCommand, JOB_COMMAND.abort, new Map(), { optional: true })
+      .catch((error: unknown) => logger.debug('job not told to stop', { jobId: this.jobId, error }))
+    using _timer = clock.setTimer(STOP_GRACE_MS, () => this.#process.kill())
+    await this.#process.exited
+  }
+
+  /** Ends the process and everything it started, now. */
+  kill(): void {
+    this.#abortAsked = true
+    this.#process.kill()
+  }
+
+  async #end(): Promise<SiteJobEnding> {
+    const exit = await this.#process.exited
+    await this.#link[Symbol.asyncDispose]()
+    if (exit.code === EXIT.ok || this.#abortAsked) return { code: EXIT.ok, reason: '' }
+    // Its error stream is the site's own affair; only how it ended may leave.
+    this.#components.logger.warn('job process failed', { jobId: this.jobId, printed: exit.errorTail })
+    const words = this.#words === '' ? '' : `: ${this.#words}`
+    const code = exit.code === null || exit.code === EXIT.executionError ? EXIT.exception : exit.code
+    return { code, reason: `the job process ended with ${describeExit(exit)}${words}` }
+  }
+}
+
+/**
+ * Tells the server how a job's part ended here, until it answers (`spec/session.md` §6.15). The job stays on the
+ * list of heartbeats until then.
+ * @param isWanted false once the server has said that it does not know the job
+ */
+export async function reportEnding(
+  { cell, clock, logger }: SiteJobComponents,
+  jobId: string,
+  project: string,
+  ending: SiteJobEnding,
+  isWanted: () => boolean,
+): Promise<void> {
+  const body = new Map<string, string | number | null>([
+    ['job_id', jobId],
+    ['code', ending.code],
+    ['reason', ending.reason === '' ? null : ending.reason],
+  ])
+  for (let attempt = 0; attempt < MAX_REPORT_ATTEMPTS && isWanted(); attempt++) {
+    const reply = await cell.request(SERVER_CELL, CHANNEL.task, 'report_job_failure', body, {
+      timeoutMs: REPORT_TIMEOUT_MS,
+      headers: { [CELL_HEADER.projectName]: project },
+      optional: true,
+    })
+    if (reply.returnCode === 'ok' || reply.returnCode === 'invalid_request') return
+    logger.debug('final report not answered', { jobId, reason: reply.error ?? reply.returnCode })
+    const pause = Promise.withResolvers<void>()
+    clock.setTimer(REPORT_RETRY_MS, pause.resolve)
+    await pause.promise
+  }
+}

@@ -1,0 +1,173 @@
+import type { Cell, Connector, ConnectorEvents } from '@hanse/cellnet'
+import { type AbortOptions, type Clock, type LinkSecurity, type Logger, TransportError } from '@hanse/contract'
+import { loginSigner, loginVerifier } from '@hanse/pki'
+import type { SiteKit } from '@hanse/provision'
+import {
+  CELL_HEADER,
+  CHANNEL,
+  type Credentials,
+  FLContext,
+  type Login,
+  login,
+  type PublicProperties,
+  SERVER_CELL,
+  SessionError,
+  Shareable,
+} from '@hanse/session'
+import { SiteError } from '../site-error.ts'
+
+export interface ServerLinkComponents {
+  readonly cell: Cell
+  readonly kit: SiteKit
+  readonly clock: Clock
+  readonly logger: Logger
+  onEvent(event: ServerLinkEvent): void
+}
+
+/** What happens between a site and its server, for whoever watches the site. */
+export type ServerLinkEvent =
+  | { readonly event: 'connected' }
+  | { readonly event: 'waiting'; readonly reason: string }
+  | { readonly event: 'lost'; readonly reason: string }
+  | { readonly event: 'refused'; readonly code: string; readonly reason: string }
+
+/** Faults of a handshake that stay until somebody changes a kit. */
+const LASTING_FAULTS: ReadonlySet<unknown> = new Set([
+  'untrusted',
+  'expired',
+  'name',
+  'missing',
+  'purpose',
+  'revoked',
+])
+const LASTING_REFUSALS: ReadonlySet<string> = new Set([
+  'name_in_use',
+  'identity_mismatch',
+  'invalid_name',
+  'own_name',
+  'unexpected_name',
+])
+const MAX_BACKOFF_MS = 2_000
+const QUIT_TIMEOUT_MS = 2_000
+
+/** The one link of a site to its server, and the login over it. */
+export class ServerLink implements AsyncDisposable {
+  readonly #components: ServerLinkComponents
+  readonly #connector: Connector
+  readonly #refused = Promise.withResolvers<never>()
+  #credentials: Credentials | undefined
+  #onReconnected: () => void = () => {}
+
+  constructor(components: ServerLinkComponents) {
+    this.#components = components
+    // Watched by `login` only while it runs.
+    this.#refused.promise.catch(() => undefined)
+    const { cell, kit, onEvent } = components
+    this.#connector = cell.dial(serverUrl(kit), linkSecurity(kit), { maxBackoffMs: MAX_BACKOFF_MS })
+    this.#connector.on('connected', () => {
+      onEvent({ event: 'connected' })
+      if (this.#credentials !== undefined) this.#onReconnected()
+    })
+    this.#connector.on('lost', ({ reason }) => onEvent({ event: 'lost', reason }))
+    this.#connector.on('failed', (failure) => this.#onFailed(failure))
+    this.#connector.on('refused', (refusal) => this.#onRefused(refusal))
+  }
+
+  /** What this site holds since its login. */
+  get credentials(): Credentials | undefined {
+    return this.#credentials
+  }
+
+  /** Called when the link is back after it was lost. */
+  set onReconnected(callback: () => void) {
+    this.#onReconnected = callback
+  }
+
+  /**
+   * Waits for the server, however long it takes, and logs in.
+   * @throws {SiteError} `ERR_NAME_IN_USE`, `ERR_SITE_REFUSED` when waiting would not help
+   */
+  async login(
+    ownProperties: PublicProperties,
+    software: string,
+    { signal }: AbortOptions,
+  ): Promise<Login> {
+    const { cell, kit, clock, logger } = this.#components
+    try {
+      const result = await Promise.race([
+        this.#refused.promise,
+        login(
+          {
+            cell,
+            clock,
+            logger,
+            signer: loginSigner(kit.identity),
+            verifier: loginVerifier(kit.identity, clock),
+          },
+          {
+            kind: 'site',
+            project: kit.project,
+            serverIdentity: kit.server.identity,
+            software,
+            publicProperties: ownProperties as ReadonlyMap<string, string | boolean>, // made of texts and booleans
+            siteConfig: new Map([['allow_log_streaming', kit.settings.allowLogStreaming]]),
+            retryIntervalMs: 500,
+            signal,
+          },
+        ),
+      ])
+      this.#credentials = result.credentials
+      return result
+    } catch (cause) {
+      if (cause instanceof SessionError)
+        throw new SiteError('ERR_SITE_REFUSED', cause.message, {}, { cause })
+      throw cause
+    }
+  }
+
+  /** Says goodbye, so that the server need not wait for a sign of life. */
+  async quit(ownProperties: PublicProperties): Promise<void> {
+    const { cell, kit } = this.#components
+    if (this.#connector.link === undefined) return
+    const body = new Shareable()
+    body.headers.set('__peer_ctx__', FLContext.ofPublic(ownProperties))
+    await cell.request(SERVER_CELL, CHANNEL.task, 'quit', body, {
+      timeoutMs: QUIT_TIMEOUT_MS,
+      headers: { [CELL_HEADER.projectName]: kit.project },
+      optional: true,
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#connector[Symbol.asyncDispose]()
+  }
+
+  #onFailed({ reason, error }: ConnectorEvents['failed']): void {
+    this.#components.onEvent({ event: 'waiting', reason })
+    const fault = error instanceof TransportError ? error.details['reason'] : undefined
+    if (LASTING_FAULTS.has(fault))
+      this.#refused.reject(
+        new SiteError('ERR_SITE_REFUSED', `${reason}; is this kit of the same league, and still valid?`),
+      )
+  }
+
+  #onRefused({ code, reason }: ConnectorEvents['refused']): void {
+    this.#components.onEvent({ event: 'refused', code, reason })
+    if (!LASTING_REFUSALS.has(code)) return
+    const [errorCode, hint] =
+      code === 'name_in_use'
+        ? (['ERR_NAME_IN_USE', 'stop the other process, or use another kit'] as const)
+        : (['ERR_SITE_REFUSED', 'the kit and the address it dials do not fit together'] as const)
+    this.#refused.reject(
+      new SiteError(errorCode, `the server refused '${this.#components.kit.name}': ${reason}; ${hint}`),
+    )
+  }
+}
+
+function serverUrl({ server }: SiteKit): URL {
+  return new URL(`${server.scheme}://${server.host}:${server.port}`)
+}
+
+function linkSecurity({ server, identity }: SiteKit): LinkSecurity {
+  return { mode: server.connectionSecurity, tls: identity.tls, serverName: server.host }
+}

@@ -1,0 +1,150 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createRefusalRecorder, openAuditLog } from '@hanse/audit'
+import { createCell } from '@hanse/cellnet'
+import type { Clock, Logger } from '@hanse/contract'
+import { tcp } from '@hanse/driver-tcp'
+import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
+import { createMessageCipher } from '@hanse/pki'
+import type { SiteKit } from '@hanse/provision'
+import {
+  adminCodecs,
+  participantStamp,
+  platformCodecs,
+  type PublicProperties,
+  SERVER_CELL,
+} from '@hanse/session'
+import { serverOnlyFilter } from './link/server-only-filter.ts'
+import { jobEgressFilter } from './job-egress.ts'
+import { SiteJobs } from './jobs/site-jobs.ts'
+import { Heartbeat } from './link/heartbeat.ts'
+import { ServerLink, type ServerLinkEvent } from './link/server-link.ts'
+import { resolveRuntimes } from './trainer-runtimes.ts'
+
+export type SiteEvent =
+  | { readonly event: 'ready'; readonly site: string; readonly server: string; readonly confinement: string }
+  | ServerLinkEvent
+  | { readonly event: 'job-started' | 'job-ended'; readonly job: string; readonly reason?: string }
+
+export interface RunSiteOptions {
+  readonly kit: SiteKit
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly onEvent: (event: SiteEvent) => void
+  /** Stops the site in an orderly way. */
+  readonly signal: AbortSignal
+  /** Name and version, told to the server. */
+  readonly software: string
+  /** Where trainer programs with a bare name are looked up, folders separated by `:`. */
+  readonly searchPath?: string
+  /** Level of the job processes' logs. Default `info`. */
+  readonly logLevel?: string
+}
+
+/** What a place writes at run time; `docs/decisions/0004-run-state-in-the-kit.md`. */
+const STATE = 'state'
+
+/**
+ * Runs a site until its signal fires: one link to its server, its jobs as processes of their own.
+ * @throws {SiteError} when the server does not want it; whatever it ran is ended first
+ */
+export async function runSite(options: RunSiteOptions): Promise<void> {
+  const { kit, clock, logger, onEvent, signal } = options
+  const state = join(kit.directory, STATE)
+  await mkdir(state, { recursive: true, mode: 0o700 })
+  await using audit = await openAuditLog(join(state, 'audit.jsonl'), { clock }, { self: { name: kit.name } })
+  for (const warning of kit.warnings)
+    await audit.append({ actor: { name: kit.name }, act: 'kit.load', outcome: 'accepted', code: 'warning', text: warning })
+
+  await using cell = createCell(
+    kit.name,
+    {
+      drivers: [tcp({ clock, logger })],
+      registry: createFobsRegistry(coreCodecs, platformCodecs, adminCodecs),
+      clock,
+      logger,
+      cipher: createMessageCipher({ identity: kit.identity, clock }),
+    },
+    { ownName: kit.name, identities: new Map([[SERVER_CELL, kit.server.identity]]) },
+  )
+  const ownProperties: PublicProperties = new Map<string, string | boolean>([
+    ['__run_num__', ''],
+    ['__identity_name__', kit.name],
+    ['__fqsn__', kit.name],
+    ['__is_leaf__', true],
+  ])
+  await using link = new ServerLink({ cell, kit, clock, logger, onEvent })
+  const recordRefusal = createRefusalRecorder({ log: audit, clock, logger })
+
+  await using jobs = await SiteJobs.open({
+    cell,
+    kit,
+    clock,
+    logger,
+    audit,
+    folder: join(state, 'runs'),
+    runtimes: resolveRuntimes(kit.hanse.trainerRuntimes, options.searchPath ?? '/usr/local/bin:/usr/bin:/bin'),
+    logLevel: options.logLevel ?? 'info',
+    software: options.software,
+    onEvent,
+  })
+  cell.incoming(
+    jobEgressFilter(kit.name, {
+      jobOf: (peer) => jobs.jobOf(peer),
+      onRefused: ({ job, destination, channel, topic, reason }) =>
+        recordRefusal({
+          actor: { name: `job ${job}` },
+          act: 'egress',
+          target: `${destination} ${channel}/${topic}`,
+          job,
+          outcome: 'refused',
+          code: 'egress-not-allowed',
+          text: reason,
+        }),
+    }),
+  )
+  cell.incoming(
+    serverOnlyFilter({
+      isOwnJob: (peer) => jobs.jobOf(peer) !== undefined,
+      onRefused: ({ origin, channel, topic, reason }) =>
+        recordRefusal({
+          actor: { name: origin },
+          act: 'message',
+          target: `${channel}/${topic}`,
+          outcome: 'refused',
+          code: 'not-the-server',
+          text: reason,
+        }),
+    }),
+  )
+  cell.outgoing(participantStamp(kit.name, () => link.credentials))
+
+  const login = await link.login(ownProperties, options.software, { signal })
+  await audit.append({
+    actor: { name: kit.name },
+    act: 'login',
+    target: login.server.name,
+    outcome: 'accepted',
+    code: 'allowed',
+    text: `logged in at ${login.server.name}`,
+    facts: { serverFingerprint: login.server.fingerprint },
+  })
+  const heartbeat = new Heartbeat(
+    {
+      cell,
+      clock,
+      logger,
+      jobs: () => jobs.owned(),
+      onAbort: (unknown) => jobs.abortUnknown(unknown),
+      onAnswer: (returnCode, reason) => {
+        if (returnCode !== 'ok') logger.warn('heartbeat not accepted', { returnCode, reason })
+      },
+    },
+    { project: kit.project, ownProperties, signal },
+  )
+  link.onReconnected = () => heartbeat.now()
+  onEvent({ event: 'ready', site: kit.name, server: login.server.name, confinement: jobs.confinement })
+  await heartbeat.run()
+  await jobs.stopAll()
+  await link.quit(ownProperties)
+}

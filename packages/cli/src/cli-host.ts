@@ -27,8 +27,8 @@ export interface CliHost {
   readonly signal: AbortSignal
   loadKit(directory: string): Promise<Kit>
   openSession(kit: AdminKit, options: AbortOptions): Promise<AdminSession>
-  /** @param file where everything goes; absent: warnings to standard error */
-  createLogger(file?: string): Promise<Logger>
+  /** The log of a place: everything into `file`, warnings also to standard error. */
+  createLogger(file: string): Logger
   /** Asks a person for a text that is not shown; `undefined` where nobody can be asked. */
   askSecret(question: string): Promise<string | undefined>
   runServer(options: RunServerOptions): Promise<void>

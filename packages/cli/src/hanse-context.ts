@@ -1,6 +1,5 @@
 import { join, resolve } from 'node:path'
 import type { AdminSession } from '@hanse/admin'
-import type { JsonValue } from '@hanse/contract'
 import type { CommandContext } from '@stricli/core'
 import { CliError, describeError, EXIT, type ExitCode } from './cli-error.ts'
 import type { CliHost } from './cli-host.ts'
@@ -14,7 +13,8 @@ export interface HanseContext extends CommandContext {
 
 /** What a command found out, for programs and for people. */
 export interface CommandResult {
-  readonly json: JsonValue
+  /** Plain data: it is written as JSON. */
+  readonly json: object
   readonly text: string
   /** Default `done`. */
   readonly exitCode?: ExitCode | undefined

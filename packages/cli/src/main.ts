@@ -10,6 +10,7 @@ import { loadKit } from '@hanse/provision'
 import { runServer } from '@hanse/server'
 import { runSite } from '@hanse/site'
 import type { CliHost, TextStream } from './cli-host.ts'
+import { teeLogger } from './output/tee-logger.ts'
 import { runHanse } from './run-hanse.ts'
 import { VERSION } from './version.ts'
 
@@ -71,7 +72,11 @@ const host: CliHost = {
       { ...options, software: `hanse ${VERSION}` },
     )
   },
-  createLogger: (file) => createPinoLogger({ level: logLevel('info'), destination: file }),
+  createLogger: (file) =>
+    teeLogger([
+      createPinoLogger({ level: logLevel('info'), destination: file }),
+      createPinoLogger({ level: 'warn' }),
+    ]),
   askSecret,
   runServer,
   runSite,

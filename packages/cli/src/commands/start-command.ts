@@ -40,7 +40,7 @@ async function start({ host }: HanseContext, json: boolean, directory: string): 
     )
   const state = join(kit.directory, 'state')
   await mkdir(state, { recursive: true, mode: 0o700 })
-  const logger = await host.createLogger(join(state, 'log.jsonl'))
+  const logger = host.createLogger(join(state, 'log.jsonl'))
   for (const warning of kit.warnings) host.stderr.write(`hanse: ${plainLine(warning)}\n`)
   const common = {
     clock: host.clock,

@@ -608,7 +608,7 @@ describe('receiving', () => {
       ...SMALL,
       maxBufferedBytes: 1000,
       maxBufferedBytesPerPeer: 1000,
-      maxWaitingBytesPerPeer: 10_000,
+      maxWaitingBytesPerPeer: 350,
     })
     const gate = Promise.withResolvers<undefined>()
     const done: number[] = []
@@ -643,6 +643,11 @@ describe('receiving', () => {
     gate.resolve(undefined)
     await settle()
     expect(acksOf(2).at(-1)!.headers.get('sm__os')).toBe(300)
+    // What was let in waits no longer: there is room for another to wait.
+    for (let sequence = 0; sequence < 3; sequence++) send(3, sequence, 800)
+    await settle()
+    expect(network.sent('sm__ERROR')).toHaveLength(0)
+    expect(acksOf(3)).toHaveLength(0)
     send(2, 3, 400, true)
     await settle()
     expect(done).toEqual([800, 400])

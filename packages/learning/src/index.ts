@@ -35,6 +35,16 @@ export {
 } from './catalogue/catalogue.ts'
 export { resolveVariables, type VariableSources } from './catalogue/resolve-variables.ts'
 export { type StandardComponents, standardComponents } from './catalogue/standard-components.ts'
+export {
+  edgeCodecs,
+  heCodecs,
+  learningCodecs,
+  modelObjectCodecs,
+  numpyCodecs,
+  relayedNumpyCodecs,
+  statisticsCodecs,
+  torchCodecs,
+} from './codecs/index.ts'
 export type {
   Acceptance,
   AggregateDxo,
@@ -140,13 +150,3 @@ export { runWorkflows } from './workflows/run-workflows.ts'
 export { GLOBAL_MODEL_FILE, saveGlobalModel } from './workflows/save-global-model.ts'
 export { ScatterAndGather, type ScatterAndGatherSettings } from './workflows/scatter-and-gather.ts'
 export { parseStopCondition, type StopCondition } from './workflows/stop-condition.ts'
-export {
-  edgeCodecs,
-  heCodecs,
-  learningCodecs,
-  modelObjectCodecs,
-  numpyCodecs,
-  relayedNumpyCodecs,
-  statisticsCodecs,
-  torchCodecs,
-} from './codecs/index.ts'

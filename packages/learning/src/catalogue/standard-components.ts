@@ -10,6 +10,7 @@ import {
 import { DxoBlocker } from '../filters/dxo-blocker.ts'
 import { excludeVars } from '../filters/exclude-vars.ts'
 import { percentilePrivacy } from '../filters/percentile-privacy.ts'
+import { svtPrivacy } from '../filters/svt-privacy.ts'
 import { FullModelShareableGenerator } from '../generators/full-model-shareable-generator.ts'
 import { LearningError } from '../learning-error.ts'
 import { DATA_KINDS } from '../model/data-kind.ts'
@@ -343,6 +344,36 @@ function filters(): ComponentEntry[] {
         data_kinds: modelDiffs,
       }),
       create: (args) => percentilePrivacy({ ...args, kinds: args.data_kinds }),
+    }),
+    commonComponent({
+      path: `${STOCK}.filters.svt_privacy.SVTPrivacy`,
+      aliases: [`${STOCK}.filters.SVTPrivacy`, 'hanse.SvtPrivacy'],
+      kind: 'filter',
+      args: z.strictObject({
+        fraction: z.number().min(0).max(1).default(0.1),
+        epsilon: z.number().positive().finite().default(0.1),
+        noise_var: z.number().positive().finite().default(0.1),
+        gamma: z.number().positive().finite().default(1e-5),
+        tau: z.number().finite().default(1e-6),
+        data_kinds: modelDiffs,
+        replace: z.boolean().default(true),
+        epsilon_threshold: z.number().positive().finite().nullish(),
+        epsilon_query: z.number().positive().finite().nullish(),
+        epsilon_release: z.number().positive().finite().nullish(),
+      }),
+      create: (args) =>
+        svtPrivacy({
+          fraction: args.fraction,
+          epsilon: args.epsilon,
+          noiseVar: args.noise_var,
+          gamma: args.gamma,
+          tau: args.tau,
+          kinds: args.data_kinds,
+          replace: args.replace,
+          epsilonThreshold: args.epsilon_threshold ?? undefined,
+          epsilonQuery: args.epsilon_query ?? undefined,
+          epsilonRelease: args.epsilon_release ?? undefined,
+        }),
     }),
     commonComponent({
       path: `${STOCK}.filters.dxo_blocker.DXOBlocker`,

@@ -380,6 +380,35 @@ describe('sending', () => {
     expect(await asking).toMatchObject({ returnCode: 'comm_error', error: 'no way' })
   })
 
+  it('is not held by a first hop that takes nothing', async () => {
+    const { clock, network, site } = stage()
+    site.port.gate = new Promise(() => {})
+    const abort = new AbortController()
+    const options = { signal: abort.signal, timeoutMs: 1000 }
+    const asking = site.streams.request('server', 'c', 't', body(bytes(10)), options)
+    const sending = site.streams.notify('server', 'c', 't', body(bytes(10)), options)
+    sending.catch(() => {})
+    await settle()
+    site.port.gate = undefined // for the report to the receiver
+    await clock.advance(1000)
+    expect(await asking).toMatchObject({ returnCode: 'timeout' })
+    abort.abort(new Error('enough'))
+    await expect(sending).rejects.toThrow('enough')
+    expect(network.sent('sm__DATA').map(({ headers }) => headers.get('sm__dt'))).toEqual([6, 6])
+    expect(site.streams.stats().outgoing).toBe(0)
+  })
+
+  it('is not held by a source that hangs', async () => {
+    const { server, site } = stage()
+    server.streams.consume('c', 't', () => Promise.reject(new Error('no')))
+    async function* source() {
+      yield bytes(250)
+      await new Promise(() => {})
+    }
+    const outcome = await site.streams.send('server', 'c', 't', source())
+    expect(outcome).toMatchObject({ error: { code: 'ERR_STREAM_REMOTE' } })
+  })
+
   it('reports a source that breaks off, to the caller and to the receiver', async () => {
     const { network, server, site } = stage()
     const ended: unknown[] = []

@@ -175,6 +175,17 @@ describe('ContributionStore', () => {
     expect(spools.created).toBe(2)
   })
 
+  it('lets other work have its turn during a long sum', async () => {
+    const store = setUp().create()
+    const big = new Tensor('float32', [3_000_000], new Float32Array(3_000_000))
+    await store.add(contribution('a', { w: big }))
+    let turns = 0
+    const ticking = setInterval(() => turns++, 0)
+    await store.mean()
+    clearInterval(ticking)
+    expect(turns).toBeGreaterThanOrEqual(2)
+  })
+
   it('counts nothing of a contribution whose spool fails', async () => {
     const spools = new MemorySpools()
     const store = setUp({ memoryBytes: 0 }, spools).create()

@@ -20,6 +20,7 @@ import type { Acceptance } from '../components/contracts.ts'
 import { LearningError } from '../learning-error.ts'
 import type { ValueMap } from '../model/dxo.ts'
 import { scalarOf } from '../model/numbers.ts'
+import { Breather } from './breather.ts'
 import type { Spool, SpoolFactory } from './spool.ts'
 
 export interface ContributionStoreComponents {
@@ -199,6 +200,7 @@ export class ContributionStore {
     if (counting.length === 0)
       throw new LearningError('ERR_ROUND', 'the contributions of the round have no weight')
     const params = new Map<string, FobsValue>()
+    const breather = new Breather()
     for (const name of new Set(counting.flatMap(([, entry]) => [...entry.params.keys()])))
       params.set(
         name,
@@ -206,6 +208,7 @@ export class ContributionStore {
           name,
           counting.map(([, entry]) => entry),
           options,
+          breather,
         ),
       )
     return { params, kind, sites: fitting.map(([site]) => site), leftOut }
@@ -311,6 +314,7 @@ async function meanOf(
   name: string,
   entries: readonly Entry[],
   options: { readonly preweighted?: boolean },
+  breather: Breather,
 ): Promise<FobsValue> {
   const parts = entries.flatMap((entry) => {
     const param = entry.params.get(name)
@@ -337,6 +341,7 @@ async function meanOf(
     for (const { entry, param } of parts) {
       const own = param.tensor?.dtype ?? dtype
       sum.add(own, await readBlock(entry, param, own, start, length), entry.weight, options)
+      await breather.worked(length)
     }
     const mean = sum.mean()
     // A mean is a float or complex array, never one of bigints, and both have the same type.

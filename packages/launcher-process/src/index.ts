@@ -20,5 +20,10 @@ export type { GroupProcess } from './group-process.ts'
 export { type JobProcess, type JobProcessOptions, startJobProcess } from './job-process.ts'
 export { LaunchError, type LaunchErrorCode } from './launch-error.ts'
 export type { OutputLogOptions } from './output-log.ts'
-export { openParentPipe, PARENT_PIPE, type ParentPipeOptions } from './parent-pipe.ts'
+export {
+  openParentPipe,
+  PARENT_PIPE,
+  type ParentPipe,
+  type ParentPipeOptions,
+} from './parent-pipe.ts'
 export { describeExit, type ProcessExit } from './process-exit.ts'

@@ -37,7 +37,7 @@ describe('startJobProcess', () => {
     const job = await startJobProcess({
       ...(await makeModule(`
         import { openParentPipe } from '${parentPipe}'
-        const pipe = openParentPipe()
+        const pipe = openParentPipe().stream
         pipe.once('data', (data) => {
           pipe.write(JSON.stringify([String(data), process.argv.slice(2), process.env]), () => process.exit(7))
         })`)),
@@ -72,7 +72,7 @@ describe('startJobProcess', () => {
         import { spawn } from 'node:child_process'
         import { openParentPipe } from '${parentPipe}'
         const child = spawn('sleep', ['1000'])
-        openParentPipe().write(String(child.pid))`),
+        openParentPipe().stream.write(String(child.pid))`),
     )
     const grandchild = Number(String((await once(job.pipe, 'data'))[0]))
     job.kill()
@@ -98,7 +98,7 @@ describe('startJobProcess', () => {
     const { directory, module } = await makeModule(`
       import { spawn } from 'node:child_process'
       import { openParentPipe } from '${parentPipe}'
-      const pipe = openParentPipe()
+      const pipe = openParentPipe().stream
       pipe.resume()
       const child = spawn('sleep', ['1000'])
       pipe.write(JSON.stringify([process.pid, child.pid]) + '\\n')`)

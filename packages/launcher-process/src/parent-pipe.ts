@@ -15,25 +15,30 @@ export interface ParentPipeOptions {
   readonly onParentGone?: (() => void) | undefined
 }
 
+/** The child's end of the private pipe. */
+export interface ParentPipe {
+  readonly stream: Duplex
+  /** From now on the end of the pipe is expected: the job is over and says so itself. */
+  release(): void
+}
+
 /**
- * The child's end of the private pipe to its parent, for `main` of a job process. The kernel closes the
- * parent's end however the parent ends, `kill -9` included; the child then ends itself and its group. Its
- * trainers, groups of their own, die with it (`ConfinedProcess`).
- *
- * The end is seen by reading, so the pipe must be read. Destroying it on this side is no end of the parent.
+ * Opens the private pipe to the parent, for `main` of a job process. The kernel closes the parent's end however
+ * the parent ends, `kill -9` included; unless the pipe was released, the child then ends itself and its group.
  */
-export function openParentPipe(options: ParentPipeOptions = {}): Duplex {
-  const pipe = new Socket({ fd: options.fd ?? PARENT_PIPE, readable: true, writable: true })
-  const onParentGone = options.onParentGone ?? endGroup
-  let told = false
-  const tell = (): void => {
-    if (told) return
-    told = true
-    onParentGone()
+export function openParentPipe(options: ParentPipeOptions = {}): ParentPipe {
+  const stream = new Socket({ fd: options.fd ?? PARENT_PIPE, readable: true, writable: true })
+  let released = false
+  stream.on('close', () => {
+    if (!released) (options.onParentGone ?? endGroup)()
+  })
+  stream.on('error', () => {})
+  return {
+    stream,
+    release() {
+      released = true
+    },
   }
-  pipe.on('end', tell)
-  pipe.on('error', tell)
-  return pipe
 }
 
 function endGroup(): void {

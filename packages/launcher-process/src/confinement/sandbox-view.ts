@@ -49,11 +49,11 @@ export function namespaceView(
   const { runtime } = program
   const isNode = runtime.kind === 'node'
   const executable = isNode ? `/runtime/${basename(runtime.program)}` : runtime.program
+  const system = [...SYSTEM_LIBRARIES.filter(isRealPath), ...(runtime.read ?? [])]
   const datasets = mapValues(program.datasets ?? {}, (_, name) => `/data/${name}`)
   const grants: Grant[] = [
-    ...SYSTEM_LIBRARIES.filter(isRealPath).map((path) => readOnly(path, path)),
-    ...(runtime.read ?? []).map((path) => readOnly(path, path)),
-    readOnly(realpathSync(runtime.program), executable),
+    ...system.map((path) => readOnly(path, path)),
+    ...executableGrants(runtime.program, executable, system),
     readOnly(program.appDirectory, '/app'),
     ...Object.entries(program.datasets ?? {}).map(([name, path]) =>
       readOnly(path, `/data/${name}`),
@@ -182,6 +182,18 @@ function environmentOf(
 
 function readOnly(source: string, target: string): Grant {
   return { access: 'ro', source, target }
+}
+
+/**
+ * The program at its place. In a folder that is granted anyway it is there already; if it is a link there, as in
+ * Python's virtual environments, what it points to is granted too.
+ */
+function executableGrants(program: string, target: string, granted: readonly string[]): Grant[] {
+  const isGranted = (path: string): boolean =>
+    granted.some((folder) => path === folder || path.startsWith(`${folder}/`))
+  const real = realpathSync(program)
+  if (!isGranted(target)) return [readOnly(real, target)]
+  return isGranted(real) ? [] : [readOnly(real, real)]
 }
 
 /** Where `/lib` is a link to `/usr/lib`, the link is made anew instead. */

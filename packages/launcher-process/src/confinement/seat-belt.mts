@@ -1,10 +1,11 @@
 // Loaded into a trainer before its script (`--import`): finds the packages that the site lends, and denies what
 // Node's permission model leaves open. A seat belt: the wall is the namespaces around the process. This file
 // stands alone, since a trainer can read nothing else of the package it is from.
-import { registerHooks } from 'node:module'
+import nodeModule, { registerHooks, syncBuiltinESMExports } from 'node:module'
 
 /** `{"@hanse/client": "file:///…"}`; absent where the packages are mounted as node_modules. */
 const { HANSE_TRAINER_PACKAGES = '{}' } = process.env
+Reflect.deleteProperty(process.env, 'HANSE_TRAINER_PACKAGES')
 const lent = new Map<string, string>(Object.entries(JSON.parse(HANSE_TRAINER_PACKAGES)))
 
 /** Modules that reach past the permission model. */
@@ -40,7 +41,21 @@ function replace(target: object, name: string, value: unknown): void {
     Object.defineProperty(target, name, { value, writable: false, configurable: false })
 }
 
+// A script's own hooks would come before ours, and find denied modules for it.
+for (const name of ['registerHooks', 'register'])
+  replace(nodeModule, name, () => {
+    throw denied('Internals', `module.${name}`)
+  })
+
 const getBuiltinModule = process.getBuiltinModule
+// Whatever way a script comes by the module in the end, it opens nothing.
+const sqlite: object = getBuiltinModule('node:sqlite')
+for (const name of Object.keys(sqlite))
+  replace(sqlite, name, function closed() {
+    throw denied('Database', `${name} of node:sqlite`)
+  })
+syncBuiltinESMExports()
+
 replace(process, 'getBuiltinModule', (id: string) => {
   checkModule(id)
   return getBuiltinModule(id)

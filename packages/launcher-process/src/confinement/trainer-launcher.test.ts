@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { access, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -112,6 +112,9 @@ await attempt('database', async () => new (await import('node:sqlite')).Database
 await attempt('database again', () => process.getBuiltinModule('node:sqlite'))
 await attempt('database required', async () =>
   (await import('node:module')).createRequire(import.meta.url)('node:sqlite'))
+await attempt('database by the back door', async () =>
+  new ((await import('node:module')).default as any)._load('node:sqlite').DatabaseSync(':memory:'))
+await attempt('hooks of its own', async () => (await import('node:module')).registerHooks({}))
 await attempt('foreign functions', () => import('node:ffi' as string))
 await attempt('child', async () => (await import('node:child_process')).execSync('id'))
 await attempt('replace', () => (process as any).execve('/bin/sh', []))
@@ -148,6 +151,8 @@ const DENIED_BY_NODE = {
   database: 'Database',
   'database again': 'Database',
   'database required': 'Database',
+  'database by the back door': 'Database',
+  'hooks of its own': 'Internals',
   'foreign functions': 'ForeignFunctions',
   child: 'ChildProcess',
   replace: 'Internals',
@@ -200,7 +205,7 @@ describe('node-permission', () => {
     expect(child.datasets).toEqual({ rows: paths.data })
     expect(Object.fromEntries(results)).toMatchObject(DENIED_BY_NODE)
     expect(results.get('environment')).toBe(
-      'open: ["DATA","HANSE_TRAINER_PACKAGES","HANSE_TRAINER_PIPE","HOME","LANG","TMPDIR"]',
+      'open: ["DATA","HANSE_TRAINER_PIPE","HOME","LANG","TMPDIR"]',
     )
   })
 })
@@ -299,6 +304,24 @@ os.write(3, json.dumps({"made": str(made), "rows": open("/data/rows/rows.csv").r
     }
     const child = await launcher.launch(program([], runtime), 'namespaces')
     expect(Object.fromEntries(await outcome(child))).toEqual({ made: '-1', rows: '1,2,3' })
+  })
+
+  it('runs a program that is a link in a granted folder', async () => {
+    const { paths, program } = await makeSite(
+      `import { writeSync } from 'node:fs'; writeSync(3, '{}')`,
+      'plain.mjs',
+    )
+    const installation = join(paths.root, 'venv')
+    await mkdir(installation)
+    await symlink(process.execPath, join(installation, 'program'))
+    const launcher = createTrainerLauncher({ logger: silentLogger, packages, tools })
+    const runtime: TrainerRuntime = {
+      program: join(installation, 'program'),
+      kind: 'other',
+      read: [installation],
+    }
+    const child = await launcher.launch(program([], runtime), 'namespaces')
+    expect(await outcome(child)).toEqual(new Map())
   })
 
   it('ends the whole of it on kill, and names the signal', async () => {

@@ -41,7 +41,7 @@ describe('a league', () => {
       status: 'FINISHED:COMPLETED',
       submitter_name: LEAD,
     })
-    expect(await readFile(join(folder, 'job', 'meta.json'), 'utf8')).toContain('means')
+    expect(await readFile(join(folder, 'job', 'means', 'meta.json'), 'utf8')).toContain('means')
     await readFile(join(folder, 'workspace', 'app_server', 'config', 'config_fed_server.json'))
   })
 

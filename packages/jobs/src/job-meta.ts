@@ -12,9 +12,9 @@ const MAX_MIN_CLIENTS = 1_000_000
 /** What an author writes into `meta.json` (`spec/jobs.md` §2.1); further keys are kept as they are. */
 export const JobMetaSchema = z.looseObject({
   name: z.string().max(256).optional(),
-  deploy_map: z.unknown(),
-  resource_spec: z.unknown(),
-  launcher_spec: z.unknown(),
+  deploy_map: z.unknown().optional(),
+  resource_spec: z.unknown().optional(),
+  launcher_spec: z.unknown().optional(),
   min_clients: z
     .union([
       z.int(),

@@ -19,8 +19,10 @@ const cell = createCell(serverJobCell(run.jobId), {
   clock,
   logger,
 })
-const link = cell.adopt(pipeConnection(openParentPipe(), { name: 'server', clock }), 'active')
+const parent = openParentPipe()
+const link = cell.adopt(pipeConnection(parent.stream, { name: 'server', clock }), 'active')
 await link.ready
 process.exitCode = await runServerJob({ cell, clock, logger }, folder, run)
+parent.release()
 await cell[Symbol.asyncDispose]()
 process.exit()

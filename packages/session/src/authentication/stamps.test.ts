@@ -24,6 +24,14 @@ describe('participant stamp', () => {
     expect(headers.has('__token__')).toBe(false)
   })
 
+  it('leaves a login alone, but nothing that a job process wrote', () => {
+    const login = headersOf({ cn__destination: 'server', client_name: 'site-1' })
+    participantStamp('site-1', () => undefined)({ headers: login, nextHop: 'server', forwarded: false })
+    expect(login.get('client_name')).toBe('site-1')
+    participantStamp('site-1', () => undefined)({ headers: login, nextHop: 'server', forwarded: true })
+    expect(login.has('client_name')).toBe(false)
+  })
+
   it('asks for transit when the message is for another family', () => {
     const headers = headersOf({ cn__destination: 'site-2.j' })
     participantStamp('site-1', () => held)({ headers, nextHop: 'server', forwarded: false })

@@ -18,14 +18,15 @@ export function participantStamp(
   ownCell: string,
   credentials: () => Credentials | undefined,
 ): OutgoingFilter {
-  return ({ headers, nextHop }) => {
+  return ({ headers, nextHop, forwarded }) => {
+    const held = credentials()
+    // Before its login a participant says by itself who it is.
+    if (held === undefined && !forwarded) return
     headers.delete(CELL_HEADER.clientName)
     headers.delete(CELL_HEADER.token)
     headers.delete(CELL_HEADER.tokenSignature)
     headers.delete(CELL_HEADER.ssid)
-    if (!isAtOrBelow(nextHop, SERVER_CELL)) return
-    const held = credentials()
-    if (held === undefined) return
+    if (held === undefined || !isAtOrBelow(nextHop, SERVER_CELL)) return
     headers.set(CELL_HEADER.clientName, held.name)
     headers.set(CELL_HEADER.token, held.token)
     headers.set(CELL_HEADER.tokenSignature, held.tokenSignature)

@@ -20,12 +20,14 @@ const cell = createCell(jobCell(run.siteCell, run.jobId), {
   clock,
   logger,
 })
-const link = cell.adopt(pipeConnection(openParentPipe(), { name: 'site', clock }), 'active')
+const parent = openParentPipe()
+const link = cell.adopt(pipeConnection(parent.stream, { name: 'site', clock }), 'active')
 await link.ready
 const launcher = createTrainerLauncher({
   logger,
   packages: findClientPackages('@hanse/client', import.meta.url),
 })
 process.exitCode = await runSiteJob({ cell, clock, logger, launcher }, folder, run)
+parent.release()
 await cell[Symbol.asyncDispose]()
 process.exit()

@@ -1,5 +1,5 @@
-import { existsSync, realpathSync } from 'node:fs'
-import { basename, extname, join } from 'node:path'
+import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs'
+import { basename, dirname, extname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { ClientPackage } from './client-packages.ts'
 import type { ConfinedProgram } from './confined-program.ts'
@@ -186,14 +186,26 @@ function readOnly(source: string, target: string): Grant {
 
 /**
  * The program at its place. In a folder that is granted anyway it is there already; if it is a link there, as in
- * Python's virtual environments, what it points to is granted too.
+ * Python's virtual environments, every place that the link leads over is granted too.
  */
 function executableGrants(program: string, target: string, granted: readonly string[]): Grant[] {
   const isGranted = (path: string): boolean =>
     granted.some((folder) => path === folder || path.startsWith(`${folder}/`))
   const real = realpathSync(program)
   if (!isGranted(target)) return [readOnly(real, target)]
-  return isGranted(real) ? [] : [readOnly(real, real)]
+  return linkSteps(program)
+    .filter((step) => !isGranted(step))
+    .map((step) => readOnly(real, step))
+}
+
+/** Where a link points to, where that points to, and so on to the file itself. */
+function linkSteps(path: string): string[] {
+  const steps: string[] = []
+  for (let step = path; lstatSync(step).isSymbolicLink() && steps.length < 40; ) {
+    step = resolve(dirname(step), readlinkSync(step))
+    steps.push(step)
+  }
+  return steps
 }
 
 /** Where `/lib` is a link to `/usr/lib`, the link is made anew instead. */

@@ -313,7 +313,8 @@ os.write(3, json.dumps({"made": str(made), "rows": open("/data/rows/rows.csv").r
     )
     const installation = join(paths.root, 'venv')
     await mkdir(installation)
-    await symlink(process.execPath, join(installation, 'program'))
+    await symlink(process.execPath, join(paths.root, 'step'))
+    await symlink('../step', join(installation, 'program'))
     const launcher = createTrainerLauncher({ logger: silentLogger, packages, tools })
     const runtime: TrainerRuntime = {
       program: join(installation, 'program'),

@@ -113,7 +113,7 @@ class HoconParser {
     while (!this.#atValueEnd() && !this.#atComment()) {
       const next = this.#peek()
       if (next === '$' && this.#text[this.#at + 1] === '{')
-        throw this.#error('substitutions "${…}" are not understood; write the value out')
+        throw this.#error('a substitution with "$" is not understood; write the value out')
       if ('{["'.includes(next))
         throw this.#error('joining values is not understood; write the value out')
       this.#at++

@@ -127,7 +127,7 @@ async function tryOut(tool: NamespaceTool, tools: ConfinementTools): Promise<str
       scratchDirectory: directory,
     }
     const view = namespaceView(program, [])
-    const command = [...guards(tools, undefined), ...namespaceCommand(tool, tools, view)]
+    const command = [...guards(tools), ...namespaceCommand(tool, tools, view)]
     const child = await start(program, view, command)
     child.pipe.destroy()
     const exit = await child.exited
@@ -154,18 +154,10 @@ async function start(
 }
 
 /** What runs around every trainer where Linux has it: it dies with its parent, and within limits. */
-function guards(tools: ConfinementTools, limits: TrainerLimits = {}): string[] {
+function guards(tools: ConfinementTools, limits?: TrainerLimits): string[] {
   const guard: string[] = []
   if (tools.setpriv !== undefined) guard.push(tools.setpriv, '--pdeathsig', 'SIGKILL', '--')
-  if (tools.prlimit !== undefined)
-    guard.push(
-      tools.prlimit,
-      '--core=0',
-      `--nofile=${limits.openFiles ?? 1024}`,
-      `--fsize=${limits.fileBytes ?? 16 * 1024 ** 3}`,
-      `--nproc=${limits.processes ?? 4096}`,
-      '--',
-    )
+  if (tools.prlimit !== undefined) guard.push(tools.prlimit, ...limitOptions(limits), '--')
   return guard
 }
 

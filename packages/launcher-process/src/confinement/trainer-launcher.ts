@@ -10,6 +10,7 @@ import { type ConfinedProgram, checkProgram, type TrainerLimits } from './confin
 import { type ConfinementLevel, meetsLevel } from './confinement-level.ts'
 import { type ConfinementTools, findConfinementTools } from './confinement-tools.ts'
 import { missingTools, type NamespaceTool, namespaceCommand } from './namespace-tool.ts'
+import { limitOptions } from './resource-limits.ts'
 import { namespaceView, nodePermissionView, openView, type SandboxView } from './sandbox-view.ts'
 import { SETUP_FAILED, SETUP_FAILED_PREFIX } from './setup-script.ts'
 import { ownNodeRuntime } from './trainer-runtime.ts'

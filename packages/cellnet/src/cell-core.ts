@@ -216,6 +216,7 @@ export class CellCore implements MessagePort {
   /** A message to ourselves never touches the network, its filters or its encryption. */
   async #deliverLocally(message: OutgoingMessage): Promise<void> {
     const headers = new Map(message.headers)
+    headers.delete(HEADER.route)
     headers.set(HEADER.origin, this.fqcn)
     headers.set(HEADER.from, this.fqcn)
     headers.set(HEADER.to, this.fqcn)

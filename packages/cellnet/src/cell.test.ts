@@ -10,7 +10,8 @@ import type { Cell, RequestHandler } from './cell-api.ts'
 import { CellError } from './cell-error.ts'
 import type { Connector, ConnectorEvents } from './connector.ts'
 import type { HeaderValue } from './headers.ts'
-import { FRAME } from './sfm/frame.ts'
+import { encodePrefix, FRAME } from './sfm/frame.ts'
+import { encodeMap } from './sfm/wire-map.ts'
 
 const CLEAR: LinkSecurity = { mode: 'clear' }
 const SERVER_URL = new URL('memory://server:1')
@@ -517,10 +518,28 @@ describe('links', () => {
     const site = cell('site-1', network)
     const connector = site.dial(SERVER_URL, CLEAR)
     await nextEvent(connector, 'connected')
+    connector.on('lost', () => expect.unreachable('disposal is no loss'))
     const gone = new Promise((resolve) => server.onPeer('disconnected', resolve))
     await connector[Symbol.asyncDispose]()
     await gone
     expect(site.peers.size).toBe(0)
+  })
+
+  it('say so when a stock listener closes right after its READY', async () => {
+    const network = new MemoryNetwork()
+    await network.driver().listen(SERVER_URL, CLEAR, (connection) => {
+      void connection.receive(async () => {
+        const payload = encodeMap(new Map([['endpoint_name', 'server']]))
+        const prefix = { type: FRAME.ready, appId: 0, streamId: 1, sequence: 1 }
+        await connection.send([encodePrefix(prefix, 0, payload.length), payload])
+        void connection[Symbol.asyncDispose]()
+      })
+    })
+    const connector = cell('site-1', network).dial(SERVER_URL, CLEAR)
+    expect(await nextEvent(connector, 'refused')).toMatchObject({
+      code: 'closed_after_ready',
+      reason: expect.stringContaining('does not accept our name or certificate'),
+    })
   })
 
   it('ping a silent peer and close when nothing comes back', async () => {

@@ -402,8 +402,9 @@ class LinkedCell implements Cell {
         optional: true,
       })
     await this.#core.close(this.#closeTimeoutMs)
-    await Promise.allSettled([...this.#sessions].map((session) => session.close()))
+    // Connectors first, or they would take the end of their links for a loss.
     await Promise.allSettled([...this.#owned].map((one) => one[Symbol.asyncDispose]()))
+    await Promise.allSettled([...this.#sessions].map((session) => session.close()))
   }
 
   async #disposeListener(one: AsyncDisposable): Promise<void> {

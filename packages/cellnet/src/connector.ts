@@ -21,7 +21,7 @@ export interface ConnectorOptions extends LinkPolicy {
 
 export interface ConnectorEvents {
   connected: { readonly link: PeerLink }
-  /** The link was up and ended. */
+  /** The link was up and ended, other than by disposal. */
   lost: { readonly link: PeerLink; readonly reason: string; readonly error: Error | undefined }
   /**
    * The peer does not want us, or we do not want it. Attempts go on, for it may be asked to change its mind;
@@ -153,7 +153,8 @@ class DialLoop implements Connector {
 
   #lost(session: Session, link: PeerLink, error: Error | undefined, livedMs: number): void {
     const { logger } = this.#components
-    if (!this.#stop.signal.aborted && livedMs < REFUSED_WITHIN_MS && !session.hasData) {
+    if (this.#stop.signal.aborted) return
+    if (livedMs < REFUSED_WITHIN_MS && !session.hasData) {
       const reason = `${link.fqcn} closed the link right after its greeting: it does not accept our name or certificate; its log says why`
       logger.warn('refused', { peer: link.fqcn, url: this.url.href, reason })
       this.#events.emit('refused', { code: 'closed_after_ready', reason })
@@ -180,9 +181,11 @@ class DialLoop implements Connector {
     const { promise, resolve } = Promise.withResolvers<void>()
     const { signal } = this.#stop
     if (signal.aborted) return
+    const onAbort = (): void => resolve()
+    signal.addEventListener('abort', onAbort, { once: true })
     using _timer = this.#components.clock.setTimer(delayMs, resolve)
-    signal.addEventListener('abort', () => resolve(), { once: true })
     await promise
+    signal.removeEventListener('abort', onAbort)
   }
 }
 

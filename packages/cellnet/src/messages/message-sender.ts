@@ -179,7 +179,7 @@ export class MessageSender {
     const { self, peers } = this.#components
     return nextHop({ self, destination, serverTransit, route, cameFrom }, (fqcn) => {
       const session = peers.session(fqcn)
-      return session !== undefined && !session.isClosed
+      return session?.link !== undefined && !session.isClosed
     })
   }
 

@@ -87,6 +87,15 @@ describe('SendQueue', () => {
     expect(queue.room()).toBeUndefined()
   })
 
+  it('is full of many small frames too', () => {
+    const { connection } = recorder()
+    const queue = new SendQueue(connection, { highWaterBytes: 1e9, maxFrames: 8 })
+    for (let i = 0; i < 3; i++) void queue.send(DATA, NONE, [], 'bulk')
+    expect(queue.room()).toBeUndefined()
+    void queue.send(DATA, NONE, [], 'bulk')
+    expect(queue.room()).toBeInstanceOf(Promise)
+  })
+
   it('refuses more frames than it may hold', async () => {
     const { connection } = recorder()
     const queue = new SendQueue(connection, OPTIONS)

@@ -7,9 +7,9 @@ import { encodePrefix, type FramePrefix, PREFIX_BYTES } from './frame.ts'
 const IN_FLIGHT_BYTES = 64 * 1024
 
 export interface SendQueueOptions {
-  /** Bytes that may wait before {@link SendQueue.hasRoom} asks producers to pause. */
+  /** Bytes that may wait before {@link SendQueue.room} asks producers to pause; half of `maxFrames` does too. */
   readonly highWaterBytes: number
-  /** Frames that may wait at all; more is a fault of the sender and is refused. */
+  /** Frames that may wait at all; more come only from who ignores {@link SendQueue.room}, and are refused. */
   readonly maxFrames: number
 }
 
@@ -104,7 +104,7 @@ export class SendQueue {
 
   /** `undefined` while there is room for more, else a promise for the moment when there is (or it ended). */
   room(): Promise<void> | undefined {
-    if (this.#bytes < this.#options.highWaterBytes || this.#failure !== undefined) return undefined
+    if (!this.#isFull() || this.#failure !== undefined) return undefined
     return new Promise((resolve) => this.#roomWaiters.push(resolve))
   }
 
@@ -172,7 +172,12 @@ export class SendQueue {
   #left(frame: QueuedFrame): void {
     this.#frames -= 1
     this.#bytes -= sizeOf(frame)
-    if (this.#bytes < this.#options.highWaterBytes) this.#wakeRoomWaiters()
+    if (!this.#isFull()) this.#wakeRoomWaiters()
+  }
+
+  #isFull(): boolean {
+    const { highWaterBytes, maxFrames } = this.#options
+    return this.#bytes >= highWaterBytes || this.#frames * 2 >= maxFrames
   }
 
   #wakeRoomWaiters(): void {

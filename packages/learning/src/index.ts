@@ -81,6 +81,7 @@ export {
   type TaskRunnerComponents,
   type TaskRunnerOptions,
 } from './executors/task-runner.ts'
+export { type ConvertDirection, ConvertWeights } from './filters/convert-weights.ts'
 export { DxoBlocker } from './filters/dxo-blocker.ts'
 export { type DxoChange, DxoFilter } from './filters/dxo-filter.ts'
 export { excludeVars, type VariableNames } from './filters/exclude-vars.ts'

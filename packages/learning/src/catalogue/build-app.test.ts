@@ -299,7 +299,11 @@ describe('the standard components', () => {
     for (const entry of standard.entries) {
       expect(standard.find(entry.path)).toBe(entry)
       // All but those with an argument that must be given.
-      if (!/ClientAPIExecutor|ExcludeVars|DXOBlocker|ConvertToFedEvent/.test(entry.path))
+      if (
+        !/ClientAPIExecutor|ConvertWeights|ExcludeVars|DXOBlocker|ConvertToFedEvent/.test(
+          entry.path,
+        )
+      )
         expect(entry.args.safeParse({}).error).toBeUndefined()
       expect(entry.args.safeParse({ no_such_argument: 1 }).success).toBe(false)
     }

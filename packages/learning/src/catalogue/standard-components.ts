@@ -7,6 +7,7 @@ import {
   type ClientApiExecutorArgs,
   clientApiExecutorArgs,
 } from '../executors/client-api-executor-args.ts'
+import { ConvertWeights } from '../filters/convert-weights.ts'
 import { DxoBlocker } from '../filters/dxo-blocker.ts'
 import { excludeVars } from '../filters/exclude-vars.ts'
 import { percentilePrivacy } from '../filters/percentile-privacy.ts'
@@ -374,6 +375,13 @@ function filters(): ComponentEntry[] {
           epsilonQuery: args.epsilon_query ?? undefined,
           epsilonRelease: args.epsilon_release ?? undefined,
         }),
+    }),
+    clientComponent({
+      path: `${STOCK}.filters.convert_weights.ConvertWeights`,
+      aliases: ['hanse.ConvertWeights'],
+      kind: 'filter',
+      args: z.strictObject({ direction: z.enum(['weights_to_diff', 'diff_to_weights']) }),
+      create: ({ direction }) => new ConvertWeights(direction),
     }),
     commonComponent({
       path: `${STOCK}.filters.dxo_blocker.DXOBlocker`,

@@ -67,6 +67,8 @@ export interface FilterContext {
   readonly direction: 'in' | 'out'
   /** `data` goes to sites, `result` comes from them. */
   readonly payload: 'data' | 'result'
+  /** At a site, with a result: the data of the task that it answers, as the executor got it. */
+  readonly task?: Shareable | undefined
   /** The site at the other end, at the server; this site, at a site. */
   readonly site: string
   readonly log: Logger

@@ -111,6 +111,30 @@ describe('TaskRunner', () => {
     expect(result.content.size).toBe(0)
   })
 
+  it('shows result filters the data that the executor got', async () => {
+    const filters = new FilterChains()
+    const seen: unknown[] = []
+    filters.add('data', {
+      tasks: ['train'],
+      direction: 'in',
+      filters: [{ process: ({ headers }) => new Shareable(headers, new Map([['filtered', 1]])) }],
+    })
+    filters.add('result', {
+      tasks: ['train'],
+      direction: 'out',
+      filters: [
+        {
+          process(message, { task: data }) {
+            seen.push(data?.content.get('filtered'))
+            return message
+          },
+        },
+      ],
+    })
+    await run(good, filters)
+    expect(seen).toEqual([1])
+  })
+
   it('answers TASK_ABORTED when the run is aborted, whatever the executor does', async () => {
     const abort = new AbortController()
     const executor: Executor = {

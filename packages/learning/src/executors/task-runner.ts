@@ -74,7 +74,7 @@ export class TaskRunner {
       return failure('EXECUTION_RESULT_ERROR')
     }
     try {
-      return await filters.run(result, this.#context(task, 'out', 'result'))
+      return await filters.run(result, { ...this.#context(task, 'out', 'result'), task: data })
     } catch (error) {
       log.error('the result stays here: a result filter failed', {
         ...fields,

@@ -8,6 +8,7 @@ import type { Filter, FilterContext } from '../components/contracts.ts'
 import type { DataKind } from '../model/data-kind.ts'
 import { mapOf, readDxo, withDxo } from '../model/dxo.ts'
 import { HEADER } from '../model/fl-model.ts'
+import { ConvertWeights } from './convert-weights.ts'
 import { DxoBlocker } from './dxo-blocker.ts'
 import { excludeVars } from './exclude-vars.ts'
 import { FilterChains } from './filter-chains.ts'
@@ -204,6 +205,40 @@ describe('SVTPrivacy', () => {
     expect(() => svtPrivacy({ ...settings, epsilonThreshold: 0.06, epsilonQuery: 0.06 })).toThrow(
       /sum/,
     )
+  })
+})
+
+describe('ConvertWeights', () => {
+  const base = message({ w: f64(1, 2), more: f64(9) }, {}, 'WEIGHTS')
+
+  it('turns models into differences and back, exactly', async () => {
+    const there = new ConvertWeights('weights_to_diff')
+    const back = new ConvertWeights('diff_to_weights')
+    const diff = await there.process(message({ w: f64(4, 1) }, {}, 'WEIGHTS'), {
+      ...context,
+      task: base,
+    })
+    expect(readDxo(diff)).toMatchObject({ kind: 'WEIGHT_DIFF', data: new Map([['w', f64(3, -1)]]) })
+    const again = readDxo(await back.process(diff, { ...context, task: base }))
+    expect(again).toMatchObject({ kind: 'WEIGHTS', data: new Map([['w', f64(4, 1)]]) })
+    expect(again.meta.get('filter_history')).toEqual(['ConvertWeights', 'ConvertWeights'])
+  })
+
+  it('leaves alone what it cannot convert', async () => {
+    const filter = new ConvertWeights('weights_to_diff')
+    const whole = message({ w: f64(1, 1) }, {}, 'WEIGHTS')
+    const processed = message({ w: f64(1, 1) }, { PROCESSED_ALGORITHM: 'X' }, 'WEIGHTS')
+    expect(filter.process(whole, context)).toBe(whole)
+    expect(filter.process(whole, { ...context, task: processed })).toBe(whole)
+    expect(filter.process(processed, { ...context, task: base })).toBe(processed)
+    const diff = message({ w: f64(1, 1) })
+    expect(filter.process(diff, { ...context, task: base })).toBe(diff)
+  })
+
+  it('refuses a parameter without a base', () => {
+    const filter = new ConvertWeights('weights_to_diff')
+    const strange = message({ other: f64(1) }, {}, 'WEIGHTS')
+    expect(() => filter.process(strange, { ...context, task: base })).toThrow(/"other"/)
   })
 })
 

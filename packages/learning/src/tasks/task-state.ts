@@ -30,6 +30,8 @@ export class TaskState {
   readonly done: Promise<TaskOutcome>
   readonly #resolve: (outcome: TaskOutcome) => void
   readonly #targets: string[]
+  /** The same without order: asked for every waiting site whenever anything happens. */
+  readonly #isTarget: Set<string>
   /** The last delivery per site. */
   readonly #latest = new Map<string, Delivery>()
   /** All deliveries that are not forgotten, in the order of sending. */
@@ -58,6 +60,7 @@ export class TaskState {
     this.postedAt = now
     this.#idleSince = now
     this.#targets = [...spec.targets]
+    this.#isTarget = new Set(spec.targets)
     const { promise, resolve } = Promise.withResolvers<TaskOutcome>()
     this.done = promise
     this.#resolve = resolve
@@ -76,7 +79,7 @@ export class TaskState {
     const latest = this.#latest.get(site)
     if (latest !== undefined && latest.state === 'sent' && !latest.skipped) return latest
     const { distribution } = this.spec
-    const isTarget = this.#targets.includes(site)
+    const isTarget = this.#isTarget.has(site)
     switch (distribution.kind) {
       case 'broadcast':
         return isTarget && latest === undefined ? 'send' : 'no'
@@ -93,6 +96,7 @@ export class TaskState {
         if (!isTarget) {
           if (!distribution.dynamicTargets) return 'no'
           this.#targets.push(site)
+          this.#isTarget.add(site)
         }
         this.#skipOverdue(now)
         if (this.#pending() !== undefined) return 'block'

@@ -779,6 +779,25 @@ describe('attacks', () => {
     await dead.over
   })
 
+  it('of several newcomers under a silent name one gets it, the others are refused', async () => {
+    const clock = fakeClock()
+    const server = cell('server', new MemoryNetwork(), { clock })
+    const [dead, second, third] = [rawPeer(), rawPeer(), rawPeer()]
+    await admit(server, dead, 'site-1')
+    for (const peer of [second, third]) {
+      server.adopt(peer.connection, 'passive')
+      await peer.greet(FRAME.hello, { endpoint_name: 'site-1', hanse: [] })
+    }
+    await dead.next()
+    clock.advance(2000)
+    const { type, payload } = await second.next()
+    expect(type).toBe(FRAME.ready)
+    expect(Buffer.from(payload).toString()).not.toContain('refused')
+    expect(Buffer.from((await third.next()).payload).toString()).toContain('name_in_use')
+    await third.over
+    expect(server.peers.size).toBe(1)
+  })
+
   it('a stock dialler that is refused just sees its connection closed', async () => {
     const server = cell('server')
     const peer = rawPeer()

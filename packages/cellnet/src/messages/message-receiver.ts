@@ -1,6 +1,6 @@
 import { hasCode, type Logger, messageOf as textOf } from '@hanse/contract'
 import type { IncomingFilter } from '../filters.ts'
-import { HEADER, type HeaderValue, textHeader } from '../headers.ts'
+import { HEADER, type HeaderValue } from '../headers.ts'
 import { mayOriginate } from '../routing/peer-table.ts'
 import type { MessageSecurity } from '../security/message-security.ts'
 import type { Frame } from '../sfm/frame.ts'
@@ -168,9 +168,4 @@ export class MessageReceiver {
     headers.delete(HEADER.clearPayloadLength)
     await deliver({ ...message, headers, payload })
   }
-}
-
-/** The label of a payload, for decoders. */
-export function encodingOf(message: CellMessage): string | undefined {
-  return textHeader(message.headers, HEADER.payloadEncoding)
 }

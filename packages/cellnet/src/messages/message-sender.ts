@@ -12,14 +12,12 @@ import { encodeMap } from '../sfm/wire-map.ts'
 import { appendHop, type CellMessage, routeNames } from './cell-message.ts'
 import {
   type OutgoingMessage,
+  priorityOf,
   type RoutedMessage,
   type SendFailure,
   type SendResult,
   sendFailure,
 } from './outgoing-message.ts'
-
-/** Forwarded plain messages above this size let others overtake them. */
-const BULK_BYTES = 256 * 1024
 
 export interface MessageSenderComponents {
   readonly self: string
@@ -214,5 +212,5 @@ function hopName(session: Session): string {
 
 function forwardPriority({ channel, topic, payload }: CellMessage): MessagePriority {
   if (channel === CHANNEL_STREAM) return topic === TOPIC_STREAM_DATA ? 'bulk' : 'control'
-  return payload.length > BULK_BYTES ? 'bulk' : 'normal'
+  return priorityOf(payload.length)
 }

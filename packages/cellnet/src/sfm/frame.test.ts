@@ -184,4 +184,12 @@ describe('greetings', () => {
     expect(greeting.refusal).toEqual({ code: 'name_in_use', reason: 'taken' })
     expect(greeting.fqcn).toBe('')
   })
+
+  it('cannot write to our terminal', () => {
+    const refusal = { code: 'x\n', reason: '\u001b[2Jforged line' }
+    expect(decodeGreeting(encodeRefusal(refusal)).refusal).toEqual({
+      code: 'x?',
+      reason: '?[2Jforged line',
+    })
+  })
 })

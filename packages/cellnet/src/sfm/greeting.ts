@@ -62,7 +62,15 @@ function readRefusal(value: HeaderValue | undefined): Refusal | undefined {
   const code = value.get('code')
   const reason = value.get('reason')
   if (typeof code !== 'string' || typeof reason !== 'string') return undefined
-  return { code: code.slice(0, 64), reason: reason.slice(0, MAX_REASON_LENGTH) }
+  return {
+    code: printable(code.slice(0, 64)),
+    reason: printable(reason.slice(0, MAX_REASON_LENGTH)),
+  }
+}
+
+/** A peer's words end up in logs and on terminals. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?')
 }
 
 export function encodeGreeting(greeting: {

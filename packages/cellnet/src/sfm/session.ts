@@ -168,6 +168,8 @@ export class Session {
   /** Asks the peer for a sign of life. */
   probe(timeoutMs: number): Promise<boolean> {
     if (this.#isClosed) return Promise.resolve(false)
+    // It said its name just now, and nothing may go out before our answer to that.
+    if (this.#link === undefined) return Promise.resolve(true)
     // We are not reading: its answer could not get through, and its silence proves nothing.
     if (this.#holding) return Promise.resolve(true)
     const { promise, resolve } = Promise.withResolvers<boolean>()

@@ -1,12 +1,9 @@
 import type { JsonObject, StoredJob } from '@hanse/contract'
+import type { Person } from '@hanse/policy'
 import type { ValidJob } from './validate-job.ts'
 
 /** Who submits, as the session proved it. */
-export interface Submitter {
-  readonly name: string
-  readonly org: string
-  readonly role: string
-}
+export type Submitter = Person
 
 /** Keys that only the server sets: an author's are dropped (`spec/jobs.md` §2.5). */
 export const SERVER_KEYS: ReadonlySet<string> = new Set([

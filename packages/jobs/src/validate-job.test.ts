@@ -478,6 +478,13 @@ describe('validateJob', () => {
 })
 
 describe('contentHash', () => {
+  it('is what a stock server computes for the archive of a vector', async () => {
+    // Recorded from nvflare 2.9.0 on the archive of this folder.
+    expect(await contentHash((await vector('numpy-per-site')).below('numpy-per-site'))).toBe(
+      'sha256:11d368efcf2d0bdbcfa4fcd4a2b7adba5f8e1de9ebc61eaa53ce802b38cc9c8d',
+    )
+  })
+
   it('is that of the documented octets, without signatures and whatever the order', async () => {
     const files = [
       memberOf('b', new TextEncoder().encode('2')),

@@ -27,17 +27,21 @@ export async function runHanse(args: readonly string[], host: CliHost): Promise<
   await run(hanseApplication(host.version), args, context)
   const { exitCode } = context.process
   if (USAGE_CODES.has(exitCode)) {
-    const error = new CliError('ERR_USAGE', complaint.trim(), usageHint(args))
+    const error = new CliError(
+      'ERR_USAGE',
+      complaint.trim(),
+      usageHint(args, exitCode === ExitCode.UnknownCommand),
+    )
     return reportError(host, args.includes('--json'), error)
   }
   if (complaint !== '') host.stderr.write(complaint)
   return typeof exitCode === 'number' && exitCode >= 0 ? exitCode : EXIT.failed
 }
 
-function usageHint(args: readonly string[]): string {
-  const words = args.slice(0, 2).filter((word) => /^[a-z]+$/.test(word))
-  const known = ['provision', 'start', 'status', 'job', 'audit'].includes(words[0] ?? '')
-  if (!known) return 'hanse --help shows the commands'
-  const command = words[0] === 'job' || words[0] === 'audit' ? words : words.slice(0, 1)
+/** The help that fits what was tried. */
+function usageHint([first = '', second = '']: readonly string[], isUnknown: boolean): string {
+  const isGroup = first === 'job' || first === 'audit'
+  if (!isGroup && isUnknown) return 'hanse --help shows the commands'
+  const command = isGroup && !isUnknown ? [first, second] : [first]
   return `${['hanse', ...command].join(' ')} --help shows how it is used`
 }

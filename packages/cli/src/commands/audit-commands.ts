@@ -26,7 +26,12 @@ const show: Command<HanseContext> = buildCommand({
       job: filterFlag('Only entries about this job', 'job'),
       actor: filterFlag('Only what this person, site or job did', 'name'),
       act: filterFlag('Only acts of this kind, e.g. submit_job', 'act'),
-      refused: { kind: 'boolean', brief: 'Only what was refused', optional: true },
+      refused: {
+        kind: 'boolean',
+        brief: 'Only what was refused',
+        optional: true,
+        withNegated: false,
+      },
       json: jsonFlag,
     },
   },

@@ -3,6 +3,7 @@ export const jsonFlag = {
   kind: 'boolean',
   brief: 'Print the result as JSON on standard output, errors too',
   optional: true,
+  withNegated: false,
 } as const
 
 export const asFlag = {

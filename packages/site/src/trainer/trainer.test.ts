@@ -20,7 +20,7 @@ import {
   type TrainerLauncher,
 } from '@hanse/launcher-process'
 import { Tensor } from '@hanse/tensor'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
   createTrainer,
   DEFAULT_TASK_EXCHANGE,
@@ -270,7 +270,8 @@ describe('a trainer that fails', () => {
     ['does not parse', `const = 1`, 'syntax error'],
   ])('because it %s says so in our words', async (_, script, reason) => {
     const launcher = reason.includes('denied') ? strict : quick
-    const { trainer } = await makeTrainer(`${wait}\n${script}`, {}, { launcher })
+    const onFailure = vi.fn()
+    const { trainer } = await makeTrainer(`${wait}\n${script}`, {}, { launcher, onFailure })
     const failure: TrainerError = await trainer.exchange({ name: 'train', model }).then(
       () => expect.fail('the trainer was to fail'),
       (error) => error,
@@ -279,6 +280,7 @@ describe('a trainer that fails', () => {
     expect(failure.message).toContain(reason)
     expect(failure.message).not.toContain('SECRET')
     expect(await trainer.exited).toBe(failure)
+    await vi.waitFor(() => expect(onFailure).toHaveBeenCalledExactlyOnceWith(failure))
     await expect(trainer.exchange({ name: 'train', model })).rejects.toBe(failure)
   })
 

@@ -74,6 +74,8 @@ export interface TrainerOptions {
    * at most 100,000 a process; the rest is dropped.
    */
   readonly onLog?: ((metric: TrainerMetric) => void) | undefined
+  /** Called when a process of the trainer failed; its message may leave the site. */
+  readonly onFailure?: ((failure: TrainerError) => void) | undefined
 }
 
 /** A task for a trainer. */
@@ -221,6 +223,7 @@ class LaunchedTrainer implements Trainer {
         if (failure !== undefined) {
           const { code, message, errorTail } = failure
           logger.warn('trainer failed', { code, reason: message, printed: errorTail })
+          options.onFailure?.(failure)
           if (launchOnce) this.#fail(failure)
         }
         this.#cleanups.delete(over)

@@ -241,7 +241,7 @@ export class AdminSession implements AsyncDisposable {
   }
 
   /** @returns the folder with the result, absolute */
-  download(id: string, out: string, options: DownloadOptions = {}): Promise<string> {
+  async download(id: string, out: string, options: DownloadOptions = {}): Promise<string> {
     return downloadJob(this.#parts, jobId(id), out, options)
   }
 

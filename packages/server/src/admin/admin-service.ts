@@ -1,3 +1,4 @@
+import type { AuditEvent } from '@hanse/audit'
 import type { Cell, CellRequest, Downloads } from '@hanse/cellnet'
 import { type Clock, type Logger, messageOf, PlatformError, type StoredJob } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
@@ -53,6 +54,8 @@ export interface AdminServiceComponents {
     job?: { readonly id: string; readonly submitter: ActingPerson },
   ): Decision
   readonly record: RecordEvent
+  /** For refusals, which a hostile person can cause without end: `createRefusalRecorder`. Default: `record`. */
+  readonly recordRefusal?: ((event: AuditEvent) => void) | undefined
 }
 
 export interface AdminServiceOptions {
@@ -105,7 +108,7 @@ class AdminService implements AsyncDisposable {
     const { cell, clock, logger, control, signer } = components
     this.#components = components
     this.#options = options
-    this.#recorder = new CommandRecorder(components.record)
+    this.#recorder = new CommandRecorder(components.record, components.recordRefusal)
     this.#sessions = new AdminSessions(
       { clock, signer, onExpired: (session) => this.#expired(session) },
       { idleTimeoutMs: options.idleTimeoutMs },
@@ -273,14 +276,7 @@ class AdminService implements AsyncDisposable {
   async #sessionOf({ command, caller }: CommandUse, act: string): Promise<AdminSession> {
     const verdict = this.#sessions.use(command.token, caller)
     if (verdict.ok) return verdict.session
-    await this.#recorder.unproven(
-      caller.name,
-      caller.cell,
-      act,
-      'refused',
-      verdict.code,
-      verdict.reason,
-    )
+    await this.#recorder.refusedOutside(caller, act, verdict.code, verdict.reason)
     throw notAuthenticated(verdict.reason)
   }
 
@@ -288,7 +284,7 @@ class AdminService implements AsyncDisposable {
   async #login({ caller, request, reply }: CommandUse, words: readonly string[]): Promise<void> {
     const name = words[0] ?? ''
     const refuse = async (code: string, text: string, stockCode?: string) => {
-      await this.#recorder.unproven(caller.name, caller.cell, 'login', 'refused', code, text)
+      await this.#recorder.refusedOutside(caller, 'session.open', code, text)
       // Without a code stock's tools say "REJECT" and nothing else; a reason costs nothing here.
       reply.text(stockCode === undefined ? 'REJECT' : `REJECT: ${stockCode}: ${text}`)
     }
@@ -323,7 +319,7 @@ class AdminService implements AsyncDisposable {
         'AUTH_STUDY_NOT_CONFIGURED',
       )
     const { session, token } = this.#sessions.open(person, study, caller)
-    await this.#recorder.accepted(session, 'login', undefined)
+    await this.#recorder.accepted(session, 'session.open', undefined)
     reply.text('OK').token(token)
   }
 

@@ -1,5 +1,5 @@
 import type { AuditEvent } from '@hanse/audit'
-import type { AdminSession } from './admin-sessions.ts'
+import type { AdminSession, Caller } from './admin-sessions.ts'
 
 /** Writes one entry into the record and resolves when it is safe there. */
 export type RecordEvent = (event: AuditEvent) => Promise<void>
@@ -24,11 +24,13 @@ const MAX_REMEMBERED_PER_SESSION = 256
  */
 export class CommandRecorder {
   readonly #record: RecordEvent
+  readonly #recordRefusal: (event: AuditEvent) => void | Promise<void>
   /** What each session has read, by session id. */
   readonly #seen = new Map<string, Set<string>>()
 
-  constructor(record: RecordEvent) {
+  constructor(record: RecordEvent, recordRefusal?: (event: AuditEvent) => void) {
     this.#record = record
+    this.#recordRefusal = recordRefusal ?? record
   }
 
   async accepted(session: AdminSession, act: string, job: string | undefined): Promise<void> {
@@ -49,19 +51,25 @@ export class CommandRecorder {
     code: string,
     text: string,
   ): Promise<void> {
-    await this.#record({ actor: actorOf(session), act, job, outcome: 'refused', code, text })
+    await this.#recordRefusal({
+      actor: actorOf(session),
+      act,
+      job,
+      outcome: 'refused',
+      code,
+      text,
+    })
   }
 
-  /** A message without a session, or a login. */
-  async unproven(
-    name: string,
-    cell: string,
+  /** A refusal of somebody who has no session. */
+  async refusedOutside(
+    { name, cell, fingerprint }: Caller,
     act: string,
-    outcome: AuditEvent['outcome'],
     code: string,
     text: string,
   ): Promise<void> {
-    await this.#record({ actor: { name, origin: cell }, act, outcome, code, text })
+    const actor = { name, fingerprint, origin: cell }
+    await this.#recordRefusal({ actor, act, outcome: 'refused', code, text })
   }
 
   /** Call when a session has ended. */

@@ -88,4 +88,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(0)
 })
 
+// Timers of ours do not hold the process, and while a place waits for its server there may be nothing else.
+const holding = setInterval(() => {}, 2 ** 30)
 process.exitCode = await runHanse(process.argv.slice(2), host)
+clearInterval(holding)

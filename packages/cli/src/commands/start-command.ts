@@ -12,7 +12,7 @@ export const startCommand: Command<HanseContext> = buildCommand({
   docs: {
     brief: 'Run the server or site of a startup kit until Ctrl-C or SIGTERM',
     fullDescription:
-      'Runs in the foreground and writes what happens, one line each; with --json one JSON object a line, the first ' +
+      'Runs in the foreground until Ctrl-C or SIGTERM and writes what happens, one line each; with --json one JSON object a line, the first ' +
       'being "ready". Details go to state/log.jsonl in the kit.',
   },
   parameters: {

@@ -1,5 +1,4 @@
-// biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the point
-const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
+const CONTROL = /(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu
 
 /**
  * Text of others, made harmless for a terminal: control characters, which could move the cursor or recolour what we

@@ -60,7 +60,7 @@ function roundText(progress: Progress): string {
 
 function metricsText({ metrics }: Progress): string {
   return Object.entries(metrics)
-    .slice(0, 4)
+    .slice(0, 2)
     .map(([name, value]) => ` · ${name} ${Number(value.toFixed(4))}`)
     .join('')
 }

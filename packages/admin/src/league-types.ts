@@ -3,6 +3,13 @@ import { AdminError } from './admin-error.ts'
 
 // What a server says is read once, here. Unknown members pass: a newer server may say more.
 
+const progressSchema = z.object({
+  round: z.number(),
+  totalRounds: z.number(),
+  sites: z.array(z.object({ name: z.string(), state: z.string() })),
+  metrics: z.record(z.string(), z.number()),
+})
+
 const jobSummary = z
   .object({
     job_id: z.string(),
@@ -11,14 +18,16 @@ const jobSummary = z
     submit_time: z.string().default(''),
     duration: z.string().default('N/A'),
     submitter: z.string().default(''),
+    progress: progressSchema.optional(),
   })
-  .transform((job) => ({
+  .transform(({ progress, ...job }) => ({
     job: job.job_id,
     name: job.job_name,
     status: job.status,
     submitter: job.submitter,
     submitted: job.submit_time,
     duration: job.duration,
+    ...(progress === undefined ? {} : { progress }),
   }))
 
 /** One line of a list of jobs. */
@@ -47,14 +56,7 @@ export interface JobObservation {
 export const observationSchema: z.ZodType<JobObservation> = z.object({
   job: z.string(),
   status: z.string(),
-  progress: z
-    .object({
-      round: z.number(),
-      totalRounds: z.number(),
-      sites: z.array(z.object({ name: z.string(), state: z.string() })),
-      metrics: z.record(z.string(), z.number()),
-    })
-    .nullable(),
+  progress: progressSchema.nullable(),
 })
 
 const siteSchema = z.object({

@@ -71,7 +71,7 @@ export {
   rootOf,
   SERVER,
 } from './routing/fqcn.ts'
-export type { LinkPolicy, PeerEvents } from './routing/peer-table.ts'
+export type { LinkPolicy, PeerEvents, RefusedPeer } from './routing/peer-table.ts'
 export { createNameResolver, type NameResolverOptions } from './security/name-resolver.ts'
 export { HANSE_PROPERTY, type RefusalCode } from './sfm/greeting.ts'
 export type { StreamSource } from './streams/chunk-source.ts'

@@ -1,3 +1,3 @@
 export { type PipeConnectionOptions, pipeConnection } from './pipe-connection.ts'
 export { tcp } from './tcp.ts'
-export type { TcpOptions } from './tcp-options.ts'
+export type { RefusedHandshake, TcpOptions } from './tcp-options.ts'

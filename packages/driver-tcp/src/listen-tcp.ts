@@ -74,6 +74,10 @@ function acceptTls(
   onConnection: (connection: Connection) => void,
 ): Acceptor {
   const { clock, logger, limits } = components
+  const refuse = (remoteAddress: string, reason: string, text: string): void => {
+    logger.warn('connection refused', { remoteAddress, reason, text })
+    components.onRefused({ remoteAddress, reason, text })
+  }
   const gate = new HandshakeGate({
     maxPending: limits.maxPendingHandshakes,
     maxPendingPerAddress: limits.maxPendingHandshakesPerAddress,
@@ -100,11 +104,11 @@ function acceptTls(
     const cause =
       typeof fault === 'string' ? Object.assign(new Error(fault), { code: fault }) : error
     const tls = explainTls(cause)
-    logger.warn('TLS handshake failed', {
+    refuse(
       remoteAddress,
-      reason: tls?.reason ?? 'lost',
-      explanation: tls?.text ?? explainNetwork(cause),
-    })
+      tls?.reason ?? 'lost',
+      `the TLS handshake failed: ${tls?.text ?? explainNetwork(cause)}`,
+    )
     socket.destroy()
     if (raw instanceof Socket) raw.destroy()
   })
@@ -112,17 +116,18 @@ function acceptTls(
     accept(socket) {
       const remoteAddress = socket.remoteAddress ?? 'unknown'
       if (!gate.enter(socket)) {
-        logger.warn('connection refused: too many handshakes in progress', { remoteAddress })
+        refuse(remoteAddress, 'too-many', 'too many handshakes are in progress')
         socket.destroy()
         return
       }
       addresses.set(socket, remoteAddress)
       const deadline = clock.setTimer(limits.handshakeTimeoutMs, () => {
         if (!gate.isPending(socket)) return
-        logger.warn('TLS handshake timed out', {
+        refuse(
           remoteAddress,
-          timeoutMs: limits.handshakeTimeoutMs,
-        })
+          'timeout',
+          `the TLS handshake took longer than ${limits.handshakeTimeoutMs} ms`,
+        )
         socket.destroy()
       })
       socket.once('close', () => deadline[Symbol.dispose]())

@@ -4,6 +4,8 @@ export interface TcpOptions {
   readonly clock?: Clock | undefined
   /** Hears of refused handshakes, with the reason and the address. */
   readonly logger?: Logger | undefined
+  /** Hears of peers that our listener did not let in, for the record. */
+  readonly onRefused?: ((refusal: RefusedHandshake) => void) | undefined
   /** Send small frames at once; default true. */
   readonly noDelay?: boolean | undefined
   /** Longest frame of a peer that is not admitted yet; default 64 KiB. See `Connection.maxFrameBytes`. */
@@ -22,6 +24,15 @@ export interface TcpOptions {
   readonly maxPendingHandshakesPerAddress?: number | undefined
 }
 
+/** A connection that ended before it was one. */
+export interface RefusedHandshake {
+  readonly remoteAddress: string
+  /** Short and stable: `untrusted`, `expired`, `missing`, `timeout`, `too-many`, … */
+  readonly reason: string
+  /** A sentence for people. */
+  readonly text: string
+}
+
 export interface TcpLimits {
   readonly maxFrameBytes: number
   readonly connectTimeoutMs: number
@@ -35,6 +46,7 @@ export interface TcpLimits {
 export interface TcpComponents {
   readonly clock: Clock
   readonly logger: Logger
+  readonly onRefused: (refusal: RefusedHandshake) => void
   readonly limits: TcpLimits
   readonly noDelay: boolean
 }

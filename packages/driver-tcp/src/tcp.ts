@@ -15,6 +15,7 @@ export function tcp(options: TcpOptions = {}): Driver {
   const components: TcpComponents = {
     clock: options.clock ?? systemClock,
     logger: options.logger ?? silentLogger,
+    onRefused: options.onRefused ?? (() => {}),
     limits: {
       maxFrameBytes: options.maxFrameBytes ?? 64 * 1024,
       connectTimeoutMs: options.connectTimeoutMs ?? 10_000,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { type AuditEvent, type AuditLog, createRefusalRecorder, openAuditLog } from '@hanse/audit'
 import { type Cell, createCell } from '@hanse/cellnet'
 import type { Clock, LinkSecurity, Logger } from '@hanse/contract'
-import { tcp } from '@hanse/driver-tcp'
+import { type RefusedHandshake, tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import {
   createMessageCipher,
@@ -73,7 +73,8 @@ export async function runServer(options: RunServerOptions): Promise<void> {
     await audit.append(ownEvent(kit, 'policy.load', `policy-${policy.status}`, 'everything is denied'))
 
   await using store = await openFileJobStore(join(state, 'jobs'), { logger })
-  await using cell = createServerCell(options)
+  const recordRefusal = createRefusalRecorder({ log: audit, clock, logger })
+  await using cell = createServerCell(options, recordRefusal)
   const processes = new ServerJobProcesses({
     cell,
     clock,
@@ -113,8 +114,10 @@ export async function runServer(options: RunServerOptions): Promise<void> {
       onEvent({ event: 'job', job, status, ...(reason === undefined ? {} : { reason }) }),
   })
 
-  const guard = secure(cell, options, audit, processes, (claims) => sites.objection(claims))
-  register(cell, options, audit, sites)
+  const guard = secure(cell, options, recordRefusal, processes, (claims) =>
+    sites.objection(claims),
+  )
+  register(cell, options, audit, recordRefusal, sites)
   serveSites({
     cell,
     sites,
@@ -186,11 +189,25 @@ export async function runServer(options: RunServerOptions): Promise<void> {
   await audit.append(ownEvent(kit, 'server.stop', 'allowed', 'stopped as asked'))
 }
 
-function createServerCell({ kit, clock, logger }: RunServerOptions): Cell {
-  return createCell(
+type RecordRefusal = (event: AuditEvent) => void
+
+function createServerCell(
+  { kit, clock, logger }: RunServerOptions,
+  recordRefusal: RecordRefusal,
+): Cell {
+  const onRefused = ({ remoteAddress, reason, text }: RefusedHandshake) =>
+    recordRefusal({
+      // The port says nothing of who it is, and would make each attempt another kind.
+      actor: { name: 'unknown', origin: remoteAddress.replace(/:\d+$/, '') },
+      act: 'connect',
+      outcome: 'refused',
+      code: `handshake-${reason}`,
+      text,
+    })
+  const cell = createCell(
     SERVER_CELL,
     {
-      drivers: [tcp({ clock, logger })],
+      drivers: [tcp({ clock, logger, onRefused })],
       registry: createFobsRegistry(coreCodecs, platformCodecs, adminCodecs),
       clock,
       logger,
@@ -198,25 +215,39 @@ function createServerCell({ kit, clock, logger }: RunServerOptions): Cell {
     },
     { ownName: kit.name },
   )
+  cell.onPeer('refused', ({ fqcn, code, reason, connection }) =>
+    recordRefusal({
+      actor: {
+        name: connection.peerName ?? fqcn,
+        fingerprint: connection.info.peerFingerprint,
+        origin: connection.info.remoteAddress.replace(/:\d+$/, ''),
+      },
+      act: 'connect',
+      target: fqcn,
+      outcome: 'refused',
+      code: code.replaceAll('_', '-'),
+      text: reason,
+    }),
+  )
+  return cell
 }
 
 /** Puts the check of every message, and the server's own stamps, in place. */
 function secure(
   cell: Cell,
-  { kit, clock, logger }: RunServerOptions,
-  audit: AuditLog,
+  { kit }: RunServerOptions,
+  recordRefusal: RecordRefusal,
   processes: ServerJobProcesses,
   objection: (claims: TokenClaims) => string | undefined,
 ) {
   const { key } = kit.identity
-  const record = createRefusalRecorder({ log: audit, clock, logger })
   const guard = createTokenGuard({
     mac: tokenMac(key),
     verifySignature: (text, signature) => verifyText(key.publicKey, text, signature),
     objection: (claims) => (claims.kind === 'site' ? objection(claims) : undefined),
     isOwnJob: (link) => processes.owns(link),
     onRefused: ({ origin, destination, channel, topic, peer, reason }) =>
-      record({
+      recordRefusal({
         actor: { name: peer },
         act: 'message',
         target: `${destination} ${channel}/${topic}`,
@@ -235,10 +266,10 @@ function register(
   cell: Cell,
   { kit, clock, logger, software }: RunServerOptions,
   audit: AuditLog,
+  recordRefusal: RecordRefusal,
   sites: SiteRegistry,
 ): void {
   const { key } = kit.identity
-  const recordRefusal = createRefusalRecorder({ log: audit, clock, logger })
   serveRegistration(
     cell,
     {

@@ -1,4 +1,4 @@
-import type { Logger } from '@hanse/contract'
+import type { Connection, Logger } from '@hanse/contract'
 import { CellError } from '../cell-error.ts'
 import { EventSource } from '../event-source.ts'
 import type { PeerLink } from '../peer-link.ts'
@@ -15,9 +15,19 @@ export interface LinkPolicy {
   readonly refuse?: ((fqcn: string, session: Session) => string | undefined) | undefined
 }
 
+/** A peer that was not admitted; its connection is about to be closed. */
+export interface RefusedPeer {
+  /** What it called itself. */
+  readonly fqcn: string
+  readonly code: string
+  readonly reason: string
+  readonly connection: Connection
+}
+
 export interface PeerEvents {
   connected: PeerLink
   disconnected: PeerLink
+  refused: RefusedPeer
 }
 
 export interface PeerTableOptions {
@@ -176,6 +186,8 @@ export class PeerTable {
       reason: refusal.reason,
       remoteAddress: session.connection.info.remoteAddress,
     })
+    const { code, reason } = refusal
+    this.events.emit('refused', { fqcn, code, reason, connection: session.connection })
     return refusal
   }
 }

@@ -1,4 +1,4 @@
-import { hasCode, type Logger, messageOf } from '@hanse/contract'
+import { hasCode, type Logger, messageOf, PlatformError } from '@hanse/contract'
 import { Shareable } from '@hanse/session'
 import type { ExecutorTask, FilterContext } from '../components/contracts.ts'
 import type { FilterChains } from '../filters/filter-chains.ts'
@@ -21,7 +21,7 @@ export interface TaskRunnerOptions {
 
 /**
  * What a site does with a task (session.md §7.5): finds the executor, filters the data, executes, filters
- * the result. Every failure becomes a return code; an error text never leaves the site, only its code does.
+ * the result. Every failure becomes a return code; only the words of our own errors leave the site with it.
  */
 export class TaskRunner {
   readonly #components: TaskRunnerComponents
@@ -53,7 +53,7 @@ export class TaskRunner {
       data = await filters.run(task.data, this.#context(task, 'in', 'data'))
     } catch (error) {
       log.error('task not executed: a data filter failed', { ...fields, error: messageOf(error) })
-      return failure('TASK_DATA_FILTER_ERROR')
+      return failure('TASK_DATA_FILTER_ERROR', error)
     }
     let result: Shareable
     try {
@@ -65,9 +65,8 @@ export class TaskRunner {
     } catch (error) {
       if (signal.aborted) return failure('TASK_ABORTED')
       log.error('the task failed', { ...fields, error })
-      return failure(
-        hasCode(error, 'ERR_RESULT') ? 'EXECUTION_RESULT_ERROR' : 'EXECUTION_EXCEPTION',
-      )
+      const code = hasCode(error, 'ERR_RESULT') ? 'EXECUTION_RESULT_ERROR' : 'EXECUTION_EXCEPTION'
+      return failure(code, error)
     }
     if (!(result instanceof Shareable)) {
       log.error('the executor returned no result', fields)
@@ -80,7 +79,7 @@ export class TaskRunner {
         ...fields,
         error: messageOf(error),
       })
-      return failure('TASK_RESULT_FILTER_ERROR')
+      return failure('TASK_RESULT_FILTER_ERROR', error)
     }
   }
 
@@ -94,9 +93,14 @@ export class TaskRunner {
   }
 }
 
-function failure(code: ReturnCode): Shareable {
+const MAX_REASON_CHARS = 500
+
+/** A result that is none. Errors of ours are written to be read elsewhere; texts of others stay here. */
+function failure(code: ReturnCode, cause?: unknown): Shareable {
   const result = new Shareable()
   result.headers.set(HEADER.returnCode, code)
+  if (cause instanceof PlatformError)
+    result.headers.set(HEADER.reason, cause.message.slice(0, MAX_REASON_CHARS))
   return result
 }
 

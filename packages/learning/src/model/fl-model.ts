@@ -47,6 +47,8 @@ export const HEADER = {
   cookieJar: '__cookie_jar__',
   returnCode: '__rc__',
   replyIsLate: '__reply_is_late__',
+  /** Ours: why a site has no result, in words that may leave it. */
+  reason: 'hanse_reason',
   peerProps: '__peer_props__',
 } as const
 

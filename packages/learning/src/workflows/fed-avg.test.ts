@@ -285,7 +285,7 @@ describe('FedAvg', () => {
       expect((await run(args, trainer)).state.globalModel.weights.get('w')).toEqual(f32(4))
     else
       expect(await failure(run(args, trainer))).toMatch(
-        /site-2 answered round 0 with EXECUTION_EXCEPTION/,
+        /site 'site-2' has no result for round 0: EXECUTION_EXCEPTION/,
       )
   })
 

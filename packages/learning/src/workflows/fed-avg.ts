@@ -20,7 +20,7 @@ import { taskReturnCode } from '../model/return-codes.ts'
 import { awaitTask } from './await-task.ts'
 import { encodeFLModel } from './encode-fl-model.ts'
 import { addDifference, differenceMisfit } from './model-difference.ts'
-import { ResultErrors } from './result-errors.ts'
+import { failureText, ResultErrors } from './result-errors.ts'
 import { saveGlobalModel } from './save-global-model.ts'
 import { EarlyStopping, type StopCondition } from './stop-condition.ts'
 
@@ -269,7 +269,7 @@ export class FedAvg implements Workflow {
       if (!goesOn)
         throw new LearningError(
           'ERR_RESULT',
-          `site ${site} answered round ${round.number} with ${code}`,
+          `site '${site}' has no result for round ${round.number}: ${failureText(result)}`,
         )
       return
     }

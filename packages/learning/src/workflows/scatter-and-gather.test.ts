@@ -158,7 +158,7 @@ describe('ScatterAndGather', () => {
     )
     const message = await failure(running)
     expect(message).toEqual(
-      goesOn ? 'no failure' : expect.stringMatching(/site-3 answered round 0/),
+      goesOn ? 'no failure' : expect.stringMatching(/site 'site-3' has no result for round 0/),
     )
   })
 

@@ -17,7 +17,7 @@ import { carriesDxo, type Dxo, isValueMap, readDxo } from '../model/dxo.ts'
 import { HEADER, META } from '../model/fl-model.ts'
 import { taskReturnCode } from '../model/return-codes.ts'
 import { awaitTask } from './await-task.ts'
-import { ResultErrors } from './result-errors.ts'
+import { failureText, ResultErrors } from './result-errors.ts'
 import { saveGlobalModel } from './save-global-model.ts'
 
 /** Arguments of ScatterAndGather under our names (workflows.md §3). */
@@ -201,7 +201,7 @@ export class ScatterAndGather implements Workflow {
       report: { site, round, accepted: false, reason: code },
     })
     if (!goesOn)
-      throw new LearningError('ERR_RESULT', `site ${site} answered round ${round} with ${code}`)
+      throw new LearningError('ERR_RESULT', `site '${site}' has no result for round ${round}: ${failureText(result)}`)
   }
 
   async #offer(

@@ -9,10 +9,12 @@ import {
   EventBus,
   type RunContext,
   RunState,
+  runWorkflows,
   resolveVariables,
   type ServerApp,
   standardComponents,
   TaskBoard,
+  type Workflow,
 } from '@hanse/learning'
 import {
   CHANNEL,
@@ -121,11 +123,15 @@ class ServerJob {
         filterResult: (site, taskName, data) =>
           app.filters.run(data, this.#filterContext(site, taskName, 'in', 'result')),
         onPanic: (reason) => this.#panic(reason),
-        onUnknownResult: (site, taskName, result) => void current?.(site, taskName, result),
+        onUnknownResult: (site, taskName, result) => {
+          Promise.resolve(current?.onLateResult?.(site, taskName, result)).catch((error: unknown) =>
+            logger.warn('late result not used', { site, task: taskName, error }),
+          )
+        },
       },
       { deadCheckLeadMs: settings.deadCheckLeadMs },
     )
-    let current: ((site: string, taskName: string, result: Shareable) => unknown) | undefined
+    let current: Workflow | undefined
 
     using watch = new ParticipantWatch(clock, settings.graceMs, {
       onDisconnected: (site, reason) => {
@@ -146,15 +152,21 @@ class ServerJob {
     await cell.request(SERVER_CELL, CHANNEL.serverParent, PARENT_TOPIC.ready, null, {
       timeoutMs: STATUS_TIMEOUT_MS,
     })
-    await events.fire({ type: 'run-started' })
-    for (const { id, workflow } of app.workflows) {
-      this.#stop.signal.throwIfAborted()
-      board.startWorkflow(id)
-      current = (site, taskName, result) => workflow.onLateResult?.(site, taskName, result)
-      const { signal } = this.#stop
-      await untilAborted(workflow.run({ ...context, workflowId: id, tasks: board, signal }), signal)
-    }
-    await events.fire({ type: 'run-ending' })
+    const { signal } = this.#stop
+    await untilAborted(
+      runWorkflows(
+        app,
+        {
+          context,
+          board,
+          onWorkflow: (workflow) => {
+            current = workflow?.workflow
+          },
+        },
+        { signal },
+      ),
+      signal,
+    )
     board.end()
     await this.#tellEndOfRun()
   }

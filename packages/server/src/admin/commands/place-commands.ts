@@ -66,12 +66,26 @@ export function placeCommands(control: ServerControl): readonly AdminCommand[] {
               lastHeartbeat: site.lastHeartbeat > 0 ? isoTime(site.lastHeartbeat) : null,
               jobs: [...site.jobs],
             })),
-            jobs: jobs.map((job) => summaryOf(job)),
+            jobs: jobs.map((job) => ({ ...summaryOf(job), ...progressOf(control, job.id) })),
           })
           .ok()
       },
     },
   ]
+}
+
+/** Where a running job stands; nothing for others. */
+function progressOf(control: ServerControl, jobId: string): JsonObject {
+  const progress = control.jobProgress(jobId)
+  if (progress === undefined) return {}
+  const { metrics, sites, ...rounds } = progress
+  return {
+    progress: {
+      ...rounds,
+      sites: sites.map(({ name, state }) => ({ name, state })),
+      metrics: Object.fromEntries(metrics),
+    },
+  }
 }
 
 function serverStatus(control: ServerControl, reply: ReplyBuilder): void {

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /** Node as the lockfile pins it. */
-export const RUNTIME = join(ROOT, 'node_modules', '.bin', 'node')
+const RUNTIME = join(ROOT, 'node_modules', '.bin', 'node')
 
 const BIN = join(ROOT, 'node_modules', '.bin')
 const WINDOWS = process.platform === 'win32'
@@ -71,6 +71,6 @@ export function runPinned(args) {
   })
 }
 
-export function note(text) {
+function note(text) {
   process.stderr.write(`${text}\n`)
 }

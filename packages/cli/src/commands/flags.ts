@@ -6,7 +6,7 @@ export const jsonFlag = {
   withNegated: false,
 } as const
 
-export const asFlag = {
+const asFlag = {
   kind: 'parsed',
   brief: "Folder of the person's startup kit; default is the environment variable HANSE_KIT",
   placeholder: 'kit',

@@ -35,7 +35,7 @@ export class ProgressDisplay {
 }
 
 /** `[██████░░░░] round 3 of 5 · 2 of 3 sites · accuracy 0.952` */
-export function barLine({ status, progress }: JobObservation): string {
+function barLine({ status, progress }: JobObservation): string {
   if (progress === null || progress.totalRounds === 0) return plainLine(status.toLowerCase())
   const done = Math.min(doneRounds(progress) / progress.totalRounds, 1)
   const filled = Math.round(done * BAR_CELLS)

@@ -9,7 +9,7 @@ export interface UploadedFile {
 }
 
 /** One use of a command, after every check. */
-export interface CommandInvocation {
+interface CommandInvocation {
   readonly session: AdminSession
   /** Words after the command's name. */
   readonly words: readonly string[]
@@ -19,7 +19,7 @@ export interface CommandInvocation {
   readonly signal: AbortSignal
 }
 
-export interface JobCommandInvocation extends CommandInvocation {
+interface JobCommandInvocation extends CommandInvocation {
   readonly job: StoredJob
 }
 
@@ -43,7 +43,7 @@ export interface GeneralCommand extends CommandDescription {
 }
 
 /** A command whose first word is the id of a job, which must be of the session's study (`spec/admin.md` §11). */
-export interface JobCommand extends CommandDescription {
+interface JobCommand extends CommandDescription {
   readonly kind: 'job'
   run(invocation: JobCommandInvocation): void | Promise<void>
 }

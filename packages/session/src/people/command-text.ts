@@ -54,7 +54,7 @@ export interface CommandReply {
 }
 
 /** Longest request or reply text that is read; logs of several sites are the longest. */
-export const MAX_COMMAND_TEXT_CHARACTERS = 64 * 1024 * 1024
+const MAX_COMMAND_TEXT_CHARACTERS = 64 * 1024 * 1024
 
 /** @param now for the `time` member: stock's text form, in UTC here */
 export function writeCommandRequest(request: CommandRequest, now: Date): string {

@@ -198,7 +198,7 @@ export function jobCommands(control: ServerControl): readonly AdminCommand[] {
 }
 
 /** Longest log text of one place that is returned (`spec/jobs.md` §5). */
-export const MAX_LOG_CHARACTERS = 5_242_880
+const MAX_LOG_CHARACTERS = 5_242_880
 
 function lastPart(text: string): string {
   if (text.length <= MAX_LOG_CHARACTERS) return text

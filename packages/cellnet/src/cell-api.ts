@@ -134,7 +134,7 @@ export interface Cell extends AsyncDisposable {
   readonly downloads: Downloads
   /** Directly connected cells. Live view. */
   readonly peers: ReadonlyMap<string, PeerLink>
-  /** Tells when a peer came, went or was not admitted, until the result is disposed. */
+  /** Tells when a peer came, went, was not admitted or broke the rules, until the result is disposed. */
   onPeer<Name extends keyof PeerEvents>(
     event: Name,
     listener: (link: PeerEvents[Name]) => void,

@@ -25,7 +25,8 @@ import { MessageReceiver } from './messages/message-receiver.ts'
 import { MessageSender } from './messages/message-sender.ts'
 import type { OutgoingMessage, SendFailure, SendResult } from './messages/outgoing-message.ts'
 import { PlainRequests } from './messages/plain-requests.ts'
-import { RequestServer } from './messages/request-server.ts'
+import { bodyMisdeed, RequestServer } from './messages/request-server.ts'
+import type { ReportMisdeed } from './misdeed.ts'
 import type { ReturnCode } from './return-code.ts'
 import type { PeerTable } from './routing/peer-table.ts'
 import {
@@ -48,6 +49,7 @@ export interface CellCoreComponents {
   readonly resolve: (fqcn: string) => string
   /** A UUID version 4. */
   readonly randomId: () => string
+  readonly report: ReportMisdeed
 }
 
 export interface CellCoreOptions {
@@ -77,7 +79,7 @@ export class CellCore implements MessagePort {
   #closed = false
 
   constructor(components: CellCoreComponents, options: CellCoreOptions) {
-    const { self, clock, logger, peers, registry } = components
+    const { self, clock, logger, peers, registry, report } = components
     this.fqcn = self
     this.#components = components
     this.#forwards = options.forwards
@@ -98,13 +100,14 @@ export class CellCore implements MessagePort {
       options.maxPendingRequests,
     )
     this.#server = new RequestServer(
-      { self, logger, registry, send: (message) => this.#send(message) },
+      { self, logger, registry, report, send: (message) => this.#send(message) },
       options.maxRequestsPerLink,
     )
     this.#receiver = new MessageReceiver({
       self,
       now: () => clock.now(),
       logger,
+      report,
       security,
       deliver: (message) => this.#deliver(message),
       forward: (message) => this.#forward(message),
@@ -278,6 +281,8 @@ export class CellCore implements MessagePort {
       items = bulkItems(message, decodeBody(message.payload, encoding, this.#components.registry))
     } catch (error) {
       this.#components.logger.warn('a bulk message was dropped', { error: textOf(error) })
+      const { session, channel, topic } = message
+      this.#components.report(session?.link, 'body', bodyMisdeed(channel, topic, error))
       this.#server.refuse(message, 'invalid_request', textOf(error))
       return
     }

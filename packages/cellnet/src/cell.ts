@@ -2,6 +2,7 @@ import {
   type Clock,
   type Connection,
   type Driver,
+  hasCode,
   type LinkSecurity,
   type Listener,
   type Logger,
@@ -33,6 +34,7 @@ import { createDownloads, type Downloads } from './downloads/downloads.ts'
 import type { IncomingFilter, OutgoingFilter } from './filters.ts'
 import type { HeaderValue } from './headers.ts'
 import { HandlerTable } from './messages/handler-table.ts'
+import type { MisdeedCode, ReportMisdeed } from './misdeed.ts'
 import type { PeerLink } from './peer-link.ts'
 import type { ReturnCode } from './return-code.ts'
 import { parseFqcn } from './routing/fqcn.ts'
@@ -91,8 +93,12 @@ export interface CellOptions {
   readonly queueMaxFrames?: number | undefined
   /** Connections of all listeners that have not said HELLO yet; default 256. */
   readonly maxUnadmitted?: number | undefined
+  /** The same of one certificate, or of one address where there is none; default 32. */
+  readonly maxUnadmittedPerPeer?: number | undefined
   /** Directly connected cells; default 10000. */
   readonly maxPeers?: number | undefined
+  /** Directly connected cells that show one certificate, e.g. the sessions of one person; default 128. */
+  readonly maxPeersPerCertificate?: number | undefined
   /** Requests of our own under way; default 65536. */
   readonly maxPendingRequests?: number | undefined
   /** Requests of one link running at a time; default 1024. */
@@ -137,10 +143,13 @@ class LinkedCell implements Cell {
   readonly #sessionOptions: SessionOptions
   readonly #random: () => number
   readonly #maxUnadmitted: number
+  readonly #maxUnadmittedPerPeer: number
   readonly #closeTimeoutMs: number
   readonly #sessions = new Set<Session>()
   readonly #owned = new Set<AsyncDisposable>()
   #unadmitted = 0
+  /** By fingerprint or address. */
+  readonly #unadmittedOf = new Map<string, number>()
   #closing: Promise<void> | undefined
 
   constructor(fqcn: string, components: CellComponents, options: CellOptions) {
@@ -149,6 +158,7 @@ class LinkedCell implements Cell {
     this.#logger = (components.logger ?? silentLogger).child({ cell: fqcn })
     this.#random = components.random ?? Math.random
     this.#maxUnadmitted = options.maxUnadmitted ?? 256
+    this.#maxUnadmittedPerPeer = options.maxUnadmittedPerPeer ?? 32
     this.#closeTimeoutMs = options.closeTimeoutMs ?? 500
     for (const driver of components.drivers)
       for (const scheme of driver.schemes) this.#drivers.set(scheme, driver)
@@ -170,8 +180,12 @@ class LinkedCell implements Cell {
     this.#peers = new PeerTable(resolve, this.#logger, {
       self: fqcn,
       maxPeers: options.maxPeers ?? 10_000,
+      maxPeersPerCertificate: options.maxPeersPerCertificate ?? 128,
       livenessTimeoutMs: options.livenessTimeoutMs ?? 2_000,
     })
+    const report: ReportMisdeed = (link, code, reason) => {
+      if (link !== undefined) this.#report(link.fqcn, link.connection, code, reason)
+    }
     this.#core = new CellCore(
       {
         self: fqcn,
@@ -182,6 +196,7 @@ class LinkedCell implements Cell {
         cipher: components.cipher,
         resolve,
         randomId: components.randomId ?? (() => crypto.randomUUID()),
+        report,
       },
       {
         maxMessageBytes: options.maxMessageBytes ?? 2_144_337_904,
@@ -194,7 +209,7 @@ class LinkedCell implements Cell {
     )
     const random =
       components.randomBytes ?? ((length) => crypto.getRandomValues(new Uint8Array(length)))
-    const parts = { clock: this.#clock, logger: this.#logger, random }
+    const parts = { clock: this.#clock, logger: this.#logger, random, report }
     this.streams = createStreams(
       {
         ...parts,
@@ -344,11 +359,21 @@ class LinkedCell implements Cell {
   }
 
   #accept(connection: Connection, policy: LinkPolicy): void {
-    if (this.#closing !== undefined || this.#unadmitted >= this.#maxUnadmitted) {
+    const { peerFingerprint, remoteAddress } = connection.info
+    const peer = peerFingerprint ?? remoteAddress.replace(/:\d+$/, '')
+    const ofPeer = this.#unadmittedOf.get(peer) ?? 0
+    if (
+      this.#closing !== undefined ||
+      this.#unadmitted >= this.#maxUnadmitted ||
+      ofPeer >= this.#maxUnadmittedPerPeer
+    ) {
       this.#logger.warn('connection refused: too many without a name', {
-        remoteAddress: connection.info.remoteAddress,
+        remoteAddress,
         unadmitted: this.#unadmitted,
+        ofPeer,
       })
+      if (this.#closing === undefined)
+        this.#report('', connection, 'too_many', 'too many connections have not said who they are')
       connection[Symbol.asyncDispose]().then(undefined, (error: unknown) =>
         this.#logger.debug('closing failed', { error: textOf(error) }),
       )
@@ -356,8 +381,12 @@ class LinkedCell implements Cell {
     }
     const session = this.#open(connection, 'passive', policy)
     this.#unadmitted += 1
+    this.#unadmittedOf.set(peer, ofPeer + 1)
     const admitted = (): void => {
       this.#unadmitted -= 1
+      const left = (this.#unadmittedOf.get(peer) ?? 1) - 1
+      if (left > 0) this.#unadmittedOf.set(peer, left)
+      else this.#unadmittedOf.delete(peer)
     }
     session.ready.then(admitted, admitted)
   }
@@ -383,6 +412,9 @@ class LinkedCell implements Cell {
     this.#sessions.add(session)
     void session.closed.then((reason) => {
       this.#sessions.delete(session)
+      const code = reason === undefined ? undefined : misdeedOf(reason, role)
+      if (reason !== undefined && code !== undefined)
+        this.#report(session.link?.fqcn ?? '', connection, code, reason.message)
       this.#peers.remove(session)
       this.#core.onSessionClosed(session, reason)
     })
@@ -405,6 +437,10 @@ class LinkedCell implements Cell {
     // Connectors first, or they would take the end of their links for a loss.
     await Promise.allSettled([...this.#owned].map((one) => one[Symbol.asyncDispose]()))
     await Promise.allSettled([...this.#sessions].map((session) => session.close()))
+  }
+
+  #report(fqcn: string, connection: Connection, code: MisdeedCode, reason: string): void {
+    this.#peers.events.emit('misdeed', { fqcn, connection, code, reason })
   }
 
   async #disposeListener(one: AsyncDisposable): Promise<void> {
@@ -431,4 +467,14 @@ class LinkedCell implements Cell {
   #checkOpen(): void {
     if (this.#closing !== undefined) throw new CellError('ERR_CLOSED', 'the cell is closed')
   }
+}
+
+/** What the end of a session says of its peer; `undefined` where it may be honest. */
+function misdeedOf(reason: Error, role: 'active' | 'passive'): MisdeedCode | undefined {
+  if (hasCode(reason, 'ERR_FRAME_LENGTH')) return 'frame_length'
+  if (hasCode(reason, 'ERR_FRAME')) return 'frame'
+  if (hasCode(reason, 'ERR_HEADERS')) return 'headers'
+  // A listener that does not answer is slow, or no cell.
+  if (hasCode(reason, 'ERR_HANDSHAKE_TIMEOUT') && role === 'passive') return 'no_greeting'
+  return undefined
 }

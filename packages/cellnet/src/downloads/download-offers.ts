@@ -1,5 +1,6 @@
 import { type Clock, type Logger, messageOf } from '@hanse/contract'
 import { CellError } from '../cell-error.ts'
+import type { ReportMisdeed } from '../misdeed.ts'
 import { isAtOrBelow } from '../streams/peer-family.ts'
 import { type RandomSource, randomNonce, randomUuid } from '../streams/random-source.ts'
 import type { IncomingStreamRequest, OutgoingStreamReply } from '../streams/streams.ts'
@@ -118,6 +119,7 @@ export class DownloadOffers implements Disposable {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #random: RandomSource
+  readonly #report: ReportMisdeed | undefined
   readonly #limits: OfferLimits
   readonly #refs = new Map<string, Ref>()
   readonly #offers = new Set<Offer>()
@@ -126,12 +128,18 @@ export class DownloadOffers implements Disposable {
   readonly #ticker: Ticker
 
   constructor(
-    components: { clock: Clock; logger: Logger; random: RandomSource },
+    components: {
+      clock: Clock
+      logger: Logger
+      random: RandomSource
+      report?: ReportMisdeed | undefined
+    },
     limits: OfferLimits,
   ) {
     this.#clock = components.clock
     this.#logger = components.logger
     this.#random = components.random
+    this.#report = components.report
     this.#limits = limits
     this.#finished = new Tombstones(limits.maxTombstones)
     this.#cache = { usedBytes: 0, maxBytes: limits.maxCachedBytes }
@@ -221,7 +229,7 @@ export class DownloadOffers implements Disposable {
       return ACCEPTED
     }
     if (ref === undefined) return this.#answerFinished(request.refId, origin)
-    return await this.#pull(ref, origin, request, options)
+    return await this.#pull(ref, message, request, options)
   }
 
   [Symbol.dispose](): void {
@@ -231,13 +239,16 @@ export class DownloadOffers implements Disposable {
 
   async #pull(
     ref: Ref,
-    origin: string,
+    { origin, link }: IncomingStreamRequest,
     request: Extract<DownloadRequest, { action: 'pull' }>,
     options: { readonly signal: AbortSignal },
   ): Promise<OutgoingStreamReply> {
     const pull = this.#pullOf(ref, origin)
     // The same answer as for an unknown id: a thief learns nothing.
-    if (pull === undefined) return INVALID
+    if (pull === undefined) {
+      this.#report?.(link, 'foreign_download', `'${origin}' pulls what was offered to others`)
+      return INVALID
+    }
     const now = this.#clock.now()
     ref.offer.lastRequestAt = now
     pull.lastAt = now

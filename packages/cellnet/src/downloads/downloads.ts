@@ -1,4 +1,5 @@
 import type { AbortOptions, Clock, Logger } from '@hanse/contract'
+import type { ReportMisdeed } from '../misdeed.ts'
 import type { RandomSource } from '../streams/random-source.ts'
 import type { Streams } from '../streams/streams.ts'
 import type { SourceFailure } from './download-messages.ts'
@@ -26,6 +27,8 @@ export interface DownloadsComponents {
   readonly clock: Clock
   readonly logger: Logger
   readonly random: RandomSource
+  /** Hears of those who pull what was offered to others. */
+  readonly report?: ReportMisdeed | undefined
 }
 
 /** The download service of one cell, both halves. */
@@ -55,11 +58,11 @@ const MAX_REQUEST_BYTES = 64 * 1024
 
 /** Opens the download service on a cell's streams (`spec/streaming.md` §7). */
 export function createDownloads(
-  { streams, clock, logger, random }: DownloadsComponents,
+  { streams, clock, logger, random, report }: DownloadsComponents,
   limits: Partial<OfferLimits & PullLimits> = {},
 ): Downloads {
   const offers = new DownloadOffers(
-    { clock, logger, random },
+    { clock, logger, random, report },
     { ...DEFAULT_OFFER_LIMITS, ...limits },
   )
   const puller = new DownloadPuller(

@@ -1,6 +1,7 @@
 import { hasCode, type Logger, messageOf as textOf } from '@hanse/contract'
 import type { IncomingFilter } from '../filters.ts'
 import { HEADER, type HeaderValue } from '../headers.ts'
+import type { ReportMisdeed } from '../misdeed.ts'
 import { mayOriginate } from '../routing/peer-table.ts'
 import type { MessageSecurity } from '../security/message-security.ts'
 import type { Frame } from '../sfm/frame.ts'
@@ -19,6 +20,7 @@ export interface MessageReceiverComponents {
   /** A message for this cell, clear, allowed. A returned promise holds back its link. */
   readonly deliver: (message: CellMessage) => void | Promise<void>
   readonly forward: (message: CellMessage) => Promise<void> | undefined
+  readonly report: ReportMisdeed
   /** Tells the sender of a request why it is not served; quiet for everything else. */
   readonly refuse: (message: CellMessage, returnCode: string, reason: string) => void
 }
@@ -43,7 +45,7 @@ export class MessageReceiver {
   }
 
   receive(session: Session, frame: Frame): void | Promise<void> {
-    const { self, logger, now, refuse } = this.#components
+    const { self, logger, now, refuse, report } = this.#components
     const peer = session.link?.fqcn
     if (peer === undefined) return
     let message: CellMessage
@@ -51,10 +53,16 @@ export class MessageReceiver {
       message = parseMessage(frame, session)
     } catch (error) {
       logger.warn('message dropped: headers not usable', { peer, reason: textOf(error) })
+      report(session.link, 'headers', 'the headers of a message are not usable')
       return
     }
     if (!mayOriginate(self, peer, message.origin)) {
       logger.warn('message refused: forged origin', { peer })
+      report(
+        session.link,
+        'forged_origin',
+        `a message for ${message.channel}/${message.topic} in the name of '${message.origin}'`,
+      )
       refuse(message, 'unauthenticated', `${peer} may not send in the name of another cell`)
       return
     }

@@ -1,8 +1,9 @@
-import { hasCode, type Logger, messageOf as textOf } from '@hanse/contract'
+import { hasCode, type Logger, PlatformError, messageOf as textOf } from '@hanse/contract'
 import type { FobsRegistry, FobsValue } from '@hanse/fobs'
 import type { CellReply, RequestHandler } from '../cell-api.ts'
 import { CellError } from '../cell-error.ts'
 import { HEADER, type HeaderValue, textHeader } from '../headers.ts'
+import type { ReportMisdeed } from '../misdeed.ts'
 import type { KnownReturnCode, ReturnCode } from '../return-code.ts'
 import type { Session } from '../sfm/session.ts'
 import { decodeBody, type EncodedBody, encodeBody } from './body-codec.ts'
@@ -14,6 +15,7 @@ export interface RequestServerComponents {
   readonly logger: Logger
   readonly registry: FobsRegistry
   readonly send: (message: OutgoingMessage) => Promise<SendResult>
+  readonly report: ReportMisdeed
 }
 
 /** The work that one link gave us. */
@@ -129,6 +131,7 @@ export class RequestServer {
     } catch (error) {
       const fields = { channel, topic, origin, error: textOf(error) }
       this.#components.logger.warn('a request body is not usable', fields)
+      this.#components.report(message.session?.link, 'body', bodyMisdeed(channel, topic, error))
       this.refuse(message, 'invalid_request', textOf(error))
       return
     }
@@ -208,6 +211,12 @@ export class RequestServer {
     else this.#work.set(session, work)
     return work
   }
+}
+
+/** Says where and of which kind, not how exactly: details would make each attempt a kind of its own. */
+export function bodyMisdeed(channel: string, topic: string, error: unknown): string {
+  const code = error instanceof PlatformError ? ` (${error.code})` : ''
+  return `the body of ${channel}/${topic} is not usable${code}`
 }
 
 const CODES: readonly (readonly [string, KnownReturnCode])[] = [

@@ -65,6 +65,11 @@ export class RequestTable {
 
   /** Hands `message` to who waits for it; `false` if nobody does (late, or from another cell than was asked). */
   answer(requestId: string, target: string, message: CellMessage): boolean {
+    // What could not be delivered comes back the way it went: anybody else could only make it up.
+    if (message.type === 'return') {
+      const waiter = this.#waiters.get(requestId)?.get(target)
+      if (waiter === undefined || waiter.session !== message.session) return false
+    }
     return this.#settle(requestId, target, { kind: 'reply', message })
   }
 

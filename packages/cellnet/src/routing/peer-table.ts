@@ -1,6 +1,7 @@
 import type { Connection, Logger } from '@hanse/contract'
 import { CellError } from '../cell-error.ts'
 import { EventSource } from '../event-source.ts'
+import type { Misdeed } from '../misdeed.ts'
 import type { PeerLink } from '../peer-link.ts'
 import type { Admission, Session } from '../sfm/session.ts'
 import { isAdminName, isBelow } from './fqcn.ts'
@@ -28,11 +29,14 @@ export interface PeerEvents {
   connected: PeerLink
   disconnected: PeerLink
   refused: RefusedPeer
+  misdeed: Misdeed
 }
 
 export interface PeerTableOptions {
   readonly self: string
   readonly maxPeers: number
+  /** Cells that show one certificate; a site has one link, a person one for each running tool. */
+  readonly maxPeersPerCertificate: number
   /** How long a connection may take to prove that it is alive when another comes under its name. */
   readonly livenessTimeoutMs: number
 }
@@ -134,9 +138,24 @@ export class PeerTable {
         code: 'too_many',
         reason: `${this.#options.maxPeers} cells are connected; there is no room for more`,
       })
+    if (this.#isCertificateFull(session))
+      return this.#refused(session, fqcn, {
+        admitted: false,
+        code: 'too_many',
+        reason: `${this.#options.maxPeersPerCertificate} cells are connected with this certificate; close some`,
+      })
     if (session.isClosed) return { admitted: false, code: 'closing', reason: 'already closed' }
     this.#sessions.set(fqcn, session)
     return { admitted: true }
+  }
+
+  #isCertificateFull({ connection }: Session): boolean {
+    const { peerFingerprint } = connection.info
+    if (peerFingerprint === undefined) return false
+    let links = 0
+    for (const other of this.#sessions.values())
+      if (other.connection.info.peerFingerprint === peerFingerprint) links += 1
+    return links >= this.#options.maxPeersPerCertificate
   }
 
   #check(session: Session, fqcn: string, policy: LinkPolicy): Refused | undefined {

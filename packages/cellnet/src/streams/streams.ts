@@ -8,6 +8,7 @@ import type {
   MessagePriority,
   UnreachableMessage,
 } from '../message-port.ts'
+import type { ReportMisdeed } from '../misdeed.ts'
 import type { PeerLink } from '../peer-link.ts'
 import type { ReturnCode } from '../return-code.ts'
 import type { StreamSource } from './chunk-source.ts'
@@ -42,6 +43,8 @@ export interface StreamsComponents {
   readonly prepare?:
     | ((request: IncomingStreamRequest, options: AbortOptions) => Promise<unknown>)
     | undefined
+  /** Hears of bodies that are not usable. */
+  readonly report?: ReportMisdeed | undefined
 }
 
 /** A streamed request or notification as it arrived. */
@@ -622,6 +625,12 @@ class CellStreams implements Streams {
       if (!raw) value = await this.#components.prepare?.(request, { signal })
     } catch (error) {
       this.#logger.warn('request body refused', { origin, channel, topic, reason: reasonOf(error) })
+      if (isUnusable(error))
+        this.#components.report?.(
+          request.link,
+          'body',
+          `the body of ${channel}/${topic} is not usable (${reasonOf(error)})`,
+        )
       return { returnCode: 'invalid_request', error: `body refused: ${reasonOf(error)}` }
     }
     try {
@@ -697,4 +706,10 @@ function reasonOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string'
     ? error.code
     : 'unreadable'
+}
+
+/** Not so a download that failed: the source may have gone away. */
+function isUnusable(error: unknown): boolean {
+  const code = reasonOf(error)
+  return code.startsWith('ERR_FOBS') || code === 'ERR_BODY' || code === 'ERR_DOWNLOAD_SOURCE'
 }

@@ -65,6 +65,8 @@ export interface JobRunTimes {
   readonly abortMs: number
   /** How long the server's own process may take to stop after an abort. */
   readonly stopMs: number
+  /** When sites that have not reported after the end of the run are told to stop. */
+  readonly endOfRunMs: number
   /** How long final reports of sites are awaited after the server's process ended well. */
   readonly finalReportMs: number
 }
@@ -76,6 +78,7 @@ export const DEFAULT_RUN_TIMES: JobRunTimes = {
   startMs: 20_000,
   abortMs: 2_000,
   stopMs: 10_000,
+  endOfRunMs: 10_000,
   finalReportMs: 900_000,
 }
 
@@ -85,6 +88,7 @@ interface Participant extends PlannedSite {
   hasReported: boolean
   /** Set once the site has said how its part ended, or will never say. */
   readonly reported: PromiseWithResolvers<void>
+  isOver: boolean
 }
 
 /** Exit codes of a site's job process that end the job; `spec/session.md` §6.15. */
@@ -146,7 +150,7 @@ export class JobRun {
   siteAbsent(name: string, why: SiteAbsence): void {
     const participant = this.#participants.get(name)
     if (participant === undefined || this.#phase === 'ended') return
-    if (why !== 'connection-lost') participant.reported.resolve()
+    if (why !== 'connection-lost') conclude(participant)
     this.#process?.reportDead(name, absenceText(name, why), why === 'restarted' || why === 'quit')
   }
 
@@ -158,7 +162,7 @@ export class JobRun {
   finalReport(name: string, code: number, reason: string): void {
     const participant = this.#participants.get(name)
     if (participant === undefined) return
-    participant.reported.resolve()
+    conclude(participant)
     if (!FATAL_EXIT_CODES.has(code) || this.#phase === 'ended') return
     const outcome = code === 102 ? 'aborted' : code === 104 ? 'abnormal' : 'execution-exception'
     const words = reason === '' ? `its job process ended with code ${code}` : reason
@@ -280,8 +284,13 @@ export class JobRun {
 
   /** Waits for the word of every site that is not gone. */
   async #awaitFinalReports(): Promise<void> {
+    const { clock } = this.#components
     const limit = Promise.withResolvers<void>()
-    using _timer = this.#components.clock.setTimer(this.#times.finalReportMs, limit.resolve)
+    using _limit = clock.setTimer(this.#times.finalReportMs, limit.resolve)
+    // The run is over whether a site has heard of it or not; one that has not is told to stop.
+    using _reminder = clock.setTimer(this.#times.endOfRunMs, () => {
+      void this.#tellToStop([...this.#participants.values()].filter(({ isOver }) => !isOver))
+    })
     const reports = [...this.#participants.values()].map(({ reported }) => reported.promise)
     await Promise.race([Promise.all(reports), limit.promise])
   }
@@ -289,7 +298,11 @@ export class JobRun {
   /** After a bad end: sites that still run it are told to stop. Their answer changes nothing. */
   async #stopSites(): Promise<void> {
     if (this.#failure === undefined && this.#process?.outcome?.failed !== true) return
-    await this.#each([...this.#participants.values()], ({ site }) =>
+    await this.#tellToStop([...this.#participants.values()])
+  }
+
+  async #tellToStop(participants: readonly Participant[]): Promise<void> {
+    await this.#each(participants, ({ site }) =>
       this.#command(site, COMMAND.abort, this.#times.abortMs, {}, []),
     )
   }
@@ -308,6 +321,7 @@ export class JobRun {
       reservation,
       hasReported: false,
       reported: Promise.withResolvers(),
+      isOver: false,
     })
   }
 
@@ -367,6 +381,12 @@ export class JobRun {
       { timeoutMs },
     )
   }
+}
+
+/** Nothing more will be heard of the site's part. */
+function conclude(participant: Participant): void {
+  participant.isOver = true
+  participant.reported.resolve()
 }
 
 /** Reads the answer to a resource check: a reservation, or why not. */

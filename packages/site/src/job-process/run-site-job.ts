@@ -20,6 +20,7 @@ import {
   handleAux,
   jobCell,
   type PublicProperties,
+  type ReceivedTask,
   SERVER_CELL,
   TASK_TOPIC,
   TaskClient,
@@ -125,8 +126,8 @@ class SiteJob {
     await tasks.sync({ signal })
     const beats = this.#beat(tasks)
     for (;;) {
-      const task = await tasks.nextTask({ signal })
-      if (task === undefined || this.#end.signal.aborted) break
+      const task = await this.#nextTask(tasks)
+      if (task === undefined) break
       logger.info('task received', { task: task.name, id: task.id })
       const result = await runner.run(task, { signal })
       signal.throwIfAborted()
@@ -135,6 +136,23 @@ class SiteJob {
     }
     this.#end.abort()
     await beats
+  }
+
+  /** The next task; `undefined` once the run is over, whether the answer or the announcement says so first. */
+  async #nextTask(tasks: TaskClient): Promise<ReceivedTask | undefined> {
+    const waiting = new AbortController()
+    const onAbort = () => waiting.abort(this.#stop.signal.reason)
+    const signals = [this.#stop.signal, this.#end.signal]
+    for (const signal of signals) signal.addEventListener('abort', onAbort, { once: true })
+    if (signals.some(({ aborted }) => aborted)) onAbort()
+    try {
+      return await tasks.nextTask({ signal: waiting.signal })
+    } catch (error) {
+      if (this.#end.signal.aborted && !this.#stop.signal.aborted) return undefined
+      throw error
+    } finally {
+      for (const signal of signals) signal.removeEventListener('abort', onAbort)
+    }
   }
 
   async #buildApp(): Promise<ClientApp> {

@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Clock } from '@hanse/contract'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { frameOf, patternFrame } from '../test/frames.ts'
+import { frameOf, patternFrame } from '../../driver-socket/test/frames.ts'
 import { pipeConnection } from './pipe-connection.ts'
 
 /** Time that stands still until it is moved. */

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { type Clock, type Connection, systemClock, TransportError } from '@hanse/contract'
-import { StreamConnection } from './stream-connection.ts'
+import { StreamConnection } from '@hanse/driver-socket'
 
 export interface PipeConnectionOptions {
   /** What to call the pipe in logs, e.g. `job 3f2a…`. */

@@ -1,8 +1,16 @@
-import type { AbortOptions, Connection, Driver, LinkSecurity } from '@hanse/contract'
-import { silentLogger, systemClock, TransportError } from '@hanse/contract'
-import { connectTcp } from './connect-tcp.ts'
-import { listenTcp } from './listen-tcp.ts'
-import type { TcpComponents, TcpOptions } from './tcp-options.ts'
+import type { Socket } from 'node:net'
+import type { ConnectionSecurity, Driver } from '@hanse/contract'
+import {
+  acceptSockets,
+  checkScheme,
+  describeSocket,
+  dialSocket,
+  lostError,
+  StreamConnection,
+  socketComponents,
+  tuneSocket,
+} from '@hanse/driver-socket'
+import type { TcpOptions } from './tcp-options.ts'
 
 const SCHEMES: readonly string[] = ['tcp', 'stcp', 'atcp', 'satcp']
 
@@ -12,38 +20,30 @@ const SCHEMES: readonly string[] = ['tcp', 'stcp', 'atcp', 'satcp']
  * `atcp` and `satcp` are other names for the same bytes.
  */
 export function tcp(options: TcpOptions = {}): Driver {
-  const components: TcpComponents = {
-    clock: options.clock ?? systemClock,
-    logger: options.logger ?? silentLogger,
-    onRefused: options.onRefused ?? (() => {}),
-    limits: {
-      maxFrameBytes: options.maxFrameBytes ?? 64 * 1024,
-      connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
-      handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000,
-      sendStallTimeoutMs: options.sendStallTimeoutMs ?? 30_000,
-      closeTimeoutMs: options.closeTimeoutMs ?? 1_000,
-      maxPendingHandshakes: options.maxPendingHandshakes ?? 256,
-      maxPendingHandshakesPerAddress: options.maxPendingHandshakesPerAddress ?? 64,
-    },
-    noDelay: options.noDelay ?? true,
-  }
-  const checkScheme = (url: URL): void => {
-    const scheme = url.protocol.slice(0, -1)
-    if (!SCHEMES.includes(scheme))
-      throw new TransportError(
-        'ERR_SCHEME_UNKNOWN',
-        `tcp serves ${SCHEMES.join(', ')}, not ${scheme}`,
-      )
+  const components = socketComponents(options)
+  const { clock, limits } = components
+  const connectionOn = (socket: Socket, mode: ConnectionSecurity): StreamConnection => {
+    tuneSocket(socket, options.noDelay)
+    const { info, peerName } = describeSocket(socket, 'tcp', mode)
+    return new StreamConnection(
+      { stream: socket, clock, info, peerName, explain: lostError },
+      limits,
+    )
   }
   return {
     schemes: SCHEMES,
-    async connect(url: URL, security: LinkSecurity, abort?: AbortOptions): Promise<Connection> {
-      checkScheme(url)
-      return await connectTcp(components, url, security, abort)
+    async connect(url, security, abort = {}) {
+      checkScheme('tcp', SCHEMES, url)
+      return await dialSocket(components, url, security, abort, (socket) =>
+        connectionOn(socket, security.mode),
+      )
     },
-    async listen(url, security, onConnection, abort) {
-      checkScheme(url)
-      return await listenTcp(components, url, security, onConnection, abort)
+    async listen(url, security, onConnection, abort = {}) {
+      checkScheme('tcp', SCHEMES, url)
+      return await acceptSockets(components, url, security, abort, ({ socket, admit }) => {
+        admit()
+        onConnection(connectionOn(socket, security.mode))
+      })
     },
   }
 }

@@ -3,7 +3,7 @@ import { checkServerIdentity, type PeerCertificate, type SecureContextOptions } 
 import { type LinkSecurity, TransportError, type TransportErrorCode } from '@hanse/contract'
 
 /** Schemes that are TLS by name; `spec/transport.md` §2.1. */
-const SECURE_SCHEMES = new Set(['stcp', 'satcp'])
+const SECURE_SCHEMES = new Set(['stcp', 'satcp', 'https', 'grpcs', 'agrpcs'])
 
 /** Throws unless `security` can be used for `scheme`: nothing falls back to less than was asked for. */
 export function checkSecurity(

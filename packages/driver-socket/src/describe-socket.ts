@@ -1,42 +1,38 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { ConnectionInfo, ConnectionSecurity } from '@hanse/contract'
-import { lostError } from './explain-error.ts'
-import { StreamConnection } from './stream-connection.ts'
-import type { TcpComponents } from './tcp-options.ts'
 
 const KEEP_ALIVE_MS = 60_000
 
-/** Makes a connection of a socket whose handshake is done; takes the socket over. */
-export function socketConnection(
+export interface SocketDescription {
+  readonly info: ConnectionInfo
+  readonly peerName: string | undefined
+}
+
+/** What is known of the peer of a socket whose handshake is done. */
+export function describeSocket(
   socket: Socket,
+  driver: string,
   mode: ConnectionSecurity,
-  { clock, limits, noDelay }: TcpComponents,
-): StreamConnection {
-  socket.setNoDelay(noDelay)
-  socket.setKeepAlive(true, KEEP_ALIVE_MS)
+): SocketDescription {
   const addresses = {
-    driver: 'tcp',
+    driver,
     mode,
     localAddress: `${socket.localAddress}:${socket.localPort}`,
     remoteAddress: `${socket.remoteAddress}:${socket.remotePort}`,
   }
-  const { info, peerName } =
-    socket instanceof TLSSocket ? describeTls(socket, addresses) : { info: addresses }
-  return new StreamConnection(
-    { stream: socket, clock, info, peerName, explain: lostError },
-    {
-      maxFrameBytes: limits.maxFrameBytes,
-      sendStallTimeoutMs: limits.sendStallTimeoutMs,
-      closeTimeoutMs: limits.closeTimeoutMs,
-    },
-  )
+  return socket instanceof TLSSocket
+    ? describeTls(socket, addresses)
+    : { info: addresses, peerName: undefined }
 }
 
-function describeTls(
-  socket: TLSSocket,
-  addresses: ConnectionInfo,
-): { info: ConnectionInfo; peerName: string | undefined } {
+/** For sockets that live long and carry frames of any size. */
+export function tuneSocket(socket: Socket, noDelay = true): void {
+  socket.setNoDelay(noDelay)
+  socket.setKeepAlive(true, KEEP_ALIVE_MS)
+}
+
+function describeTls(socket: TLSSocket, addresses: ConnectionInfo): SocketDescription {
   // Known to the dialler only; Node 26 reports hybrid groups by name too.
   const group: unknown = Reflect.get(socket.getEphemeralKeyInfo() ?? {}, 'name')
   const certificate = socket.getPeerX509Certificate()

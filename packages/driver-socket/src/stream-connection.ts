@@ -9,6 +9,21 @@ import {
 import { FrameSplitter } from './frame-splitter.ts'
 import { WriteQueue } from './write-queue.ts'
 
+/** Cuts what arrives into frames, pulled one at a time. */
+export interface FrameReader {
+  /** Longest frame accepted, prefix included; checked when a frame's length is read. */
+  maxFrameBytes: number
+  /** True between two frames, when the stream may end. */
+  readonly isEmpty: boolean
+  /** Takes over `chunk`. */
+  push(chunk: Uint8Array): void
+  /**
+   * Takes out the next whole frame, which the caller owns.
+   * @throws {TransportError} `ERR_FRAME_LENGTH`, `ERR_CONNECTION_LOST`
+   */
+  next(): Uint8Array | undefined
+}
+
 export interface StreamConnectionComponents {
   readonly stream: Duplex
   readonly clock: Clock
@@ -16,6 +31,14 @@ export interface StreamConnectionComponents {
   readonly peerName: string | undefined
   /** Makes a readable error of what the stream reported. */
   readonly explain: (error: Error) => TransportError
+  /** Default: SFM frames back to back, as TCP carries them. */
+  readonly reader?: FrameReader | undefined
+  /** Puts around an outgoing frame what the stream needs beside it. Default: nothing. */
+  readonly wrap?: ((frame: readonly Uint8Array[]) => readonly Uint8Array[]) | undefined
+  /** Asked between two frames: the fault, if the end that came was no orderly one. Default: only a cut is a fault. */
+  readonly faultOf?: ((end: 'end' | 'cut') => TransportError | undefined) | undefined
+  /** Ends the stream of a broken connection, and may tell the peer why. Default: destroys it. */
+  readonly abandon?: ((error: Error) => void) | undefined
 }
 
 export interface StreamConnectionOptions {
@@ -34,8 +57,8 @@ export class StreamConnection implements Connection {
   readonly #stream: Duplex
   readonly #clock: Clock
   readonly #options: StreamConnectionOptions
-  readonly #explain: (error: Error) => TransportError
-  readonly #splitter: FrameSplitter
+  readonly #components: StreamConnectionComponents
+  readonly #reader: FrameReader
   readonly #writes: WriteQueue
   /** Settles when the connection is over; rejects if it did not end in an orderly way. */
   readonly #over = Promise.withResolvers<void>()
@@ -50,9 +73,9 @@ export class StreamConnection implements Connection {
     this.#clock = components.clock
     this.info = components.info
     this.peerName = components.peerName
-    this.#explain = components.explain
+    this.#components = components
     this.#options = options
-    this.#splitter = new FrameSplitter(options.maxFrameBytes)
+    this.#reader = components.reader ?? new FrameSplitter(options.maxFrameBytes)
     this.#writes = new WriteQueue(components.stream, components.clock, {
       stallTimeoutMs: options.sendStallTimeoutMs,
       onStalled: (error) => this.#fail(error),
@@ -61,12 +84,11 @@ export class StreamConnection implements Connection {
     this.#over.promise.catch(() => {})
 
     const stream = this.#stream
-    stream.on('error', (error: Error) => this.#fail(this.#explain(error)))
-    stream.on('end', () => this.#ended())
+    stream.on('error', (error: Error) => this.#fail(components.explain(error)))
+    stream.on('end', () => this.#ended('end'))
     stream.on('close', () => {
       this.#streamClosed.resolve()
-      if (this.#state === 'open')
-        this.#fail(new TransportError('ERR_CONNECTION_LOST', 'the connection was cut'))
+      if (this.#state === 'open') this.#ended('cut')
     })
   }
 
@@ -79,15 +101,15 @@ export class StreamConnection implements Connection {
   }
 
   get maxFrameBytes(): number {
-    return this.#splitter.maxFrameBytes
+    return this.#reader.maxFrameBytes
   }
 
   set maxFrameBytes(bytes: number) {
-    this.#splitter.maxFrameBytes = bytes
+    this.#reader.maxFrameBytes = bytes
   }
 
   send(frame: readonly Uint8Array[], options?: AbortOptions): Promise<void> {
-    return this.#writes.push(frame, options?.signal)
+    return this.#writes.push(this.#components.wrap?.(frame) ?? frame, options?.signal)
   }
 
   receive(receiver: Receiver): Promise<void> {
@@ -97,7 +119,7 @@ export class StreamConnection implements Connection {
       this.#stream.on('data', (chunk: Uint8Array) => {
         if (this.#state !== 'open') return
         this.#bytesReceived += chunk.length
-        this.#splitter.push(chunk)
+        this.#reader.push(chunk)
         this.#deliver(receiver)
       })
     }
@@ -130,7 +152,7 @@ export class StreamConnection implements Connection {
   #deliver(receiver: Receiver): void {
     try {
       while (!this.#delivering && this.#state === 'open') {
-        const frame = this.#splitter.next()
+        const frame = this.#reader.next()
         if (frame === undefined) return
         const pending = receiver(frame)
         if (pending === undefined) continue
@@ -152,10 +174,11 @@ export class StreamConnection implements Connection {
     if (!this.#delivering && this.#state === 'open') this.#stream.resume()
   }
 
-  #ended(): void {
+  #ended(end: 'end' | 'cut'): void {
     if (this.#state !== 'open') return
-    if (!this.#splitter.isEmpty) {
-      this.#fail(new TransportError('ERR_CONNECTION_LOST', 'the peer closed within a frame'))
+    const fault = this.#faultOf(end)
+    if (fault !== undefined) {
+      this.#fail(fault)
       return
     }
     this.#state = 'closed'
@@ -164,12 +187,21 @@ export class StreamConnection implements Connection {
     this.#over.resolve()
   }
 
+  #faultOf(end: 'end' | 'cut'): TransportError | undefined {
+    if (!this.#reader.isEmpty)
+      return new TransportError('ERR_CONNECTION_LOST', 'the peer closed within a frame')
+    if (this.#components.faultOf !== undefined) return this.#components.faultOf(end)
+    if (end === 'end') return undefined
+    return new TransportError('ERR_CONNECTION_LOST', 'the connection was cut')
+  }
+
   #fail(error: Error): void {
     if (this.#state === 'closed') return
     const wasClosing = this.#state === 'closing'
     this.#state = 'closed'
     this.#writes.fail(error)
-    this.#stream.destroy()
+    if (this.#components.abandon === undefined) this.#stream.destroy()
+    else this.#components.abandon(error)
     if (wasClosing) this.#over.resolve()
     else this.#over.reject(error)
   }

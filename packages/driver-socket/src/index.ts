@@ -1,0 +1,19 @@
+export { type AcceptOptions, acceptSockets, type Entry } from './accept-sockets.ts'
+export { describeSocket, type SocketDescription, tuneSocket } from './describe-socket.ts'
+export { type Detour, type DialOptions, dialSocket } from './dial-socket.ts'
+export { connectError, explainNetwork, explainTls, lostError } from './explain-error.ts'
+export { FrameSplitter } from './frame-splitter.ts'
+export { checkScheme, type LinkAddress, parseAddress } from './link-address.ts'
+export {
+  type RefusedHandshake,
+  type SocketComponents,
+  type SocketLimits,
+  type SocketOptions,
+  socketComponents,
+} from './socket-options.ts'
+export {
+  type FrameReader,
+  StreamConnection,
+  type StreamConnectionComponents,
+  type StreamConnectionOptions,
+} from './stream-connection.ts'

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AuditEvent, type AuditLog, createRefusalRecorder, openAuditLog } from '@hanse/audit'
-import { type Cell, createCell } from '@hanse/cellnet'
+import { type Cell, createCell, type Misdeed } from '@hanse/cellnet'
 import type { Clock, LinkSecurity, Logger } from '@hanse/contract'
 import { type RefusedHandshake, tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
@@ -29,6 +29,7 @@ import {
 } from '@hanse/session'
 import { openFileJobStore } from '@hanse/store-file'
 import { serveAdmins } from './admin/admin-service.ts'
+import { jobMembersFilter } from './jobs/job-members-filter.ts'
 import { JobService } from './jobs/job-service.ts'
 import { ServerJobProcesses } from './jobs/server-job-process.ts'
 import { ServerControlService } from './server-control-service.ts'
@@ -116,6 +117,22 @@ export async function runServer(options: RunServerOptions): Promise<void> {
 
   const guard = secure(cell, options, recordRefusal, processes, (claims) =>
     sites.objection(claims),
+  )
+  cell.incoming(
+    jobMembersFilter({
+      participantsOf: (jobId) => jobs.participantsOf(jobId),
+      isOwnJob: (link) => processes.owns(link),
+      onRefused: ({ link, jobId, channel, topic, reason }) =>
+        recordRefusal({
+          actor: { name: link.peerName ?? link.fqcn },
+          act: 'message',
+          target: `${SERVER_CELL}.${jobId} ${channel}/${topic}`,
+          job: jobId,
+          outcome: 'refused',
+          code: 'not-in-job',
+          text: reason,
+        }),
+    }),
   )
   register(cell, options, audit, recordRefusal, sites)
   serveSites({
@@ -229,6 +246,7 @@ function createServerCell(
       text: reason,
     }),
   )
+  cell.onPeer('misdeed', (misdeed) => recordRefusal(misdeedEvent(misdeed)))
   return cell
 }
 
@@ -310,6 +328,21 @@ function register(
       challengeLifetimeMs: kit.settings.maxRegistrationSeconds * 1000,
     },
   )
+}
+
+function misdeedEvent({ fqcn, connection, code, reason }: Misdeed): AuditEvent {
+  return {
+    actor: {
+      name: connection.peerName ?? (fqcn === '' ? 'unknown' : fqcn),
+      fingerprint: connection.info.peerFingerprint,
+      origin: connection.info.remoteAddress.replace(/:\d+$/, ''),
+    },
+    act: 'protocol',
+    target: fqcn === '' ? undefined : fqcn,
+    outcome: 'refused',
+    code: code.replaceAll('_', '-'),
+    text: reason,
+  }
 }
 
 function loginEvent({ kind, identity, cell, software }: Applicant): AuditEvent {

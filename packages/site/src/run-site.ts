@@ -88,6 +88,16 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
     software: options.software,
     onEvent,
   })
+  cell.onPeer('misdeed', ({ fqcn, code, reason, connection }) =>
+    recordRefusal({
+      actor: { name: connection.peerName ?? (fqcn === '' ? 'unknown' : fqcn) },
+      act: 'protocol',
+      ...(fqcn === '' ? {} : { target: fqcn }),
+      outcome: 'refused',
+      code: code.replaceAll('_', '-'),
+      text: reason,
+    }),
+  )
   cell.incoming(
     jobEgressFilter(kit.name, {
       jobOf: (peer) => jobs.jobOf(peer),

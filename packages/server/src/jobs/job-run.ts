@@ -116,9 +116,13 @@ export class JobRun {
     return this.#plan.jobId
   }
 
-  /** Cells of the sites that take part, by name; more or fewer while sites come and go. */
+  /** Names of the sites that take part; more or fewer while sites come and go. */
   participants(): readonly string[] {
     return [...this.#participants.keys()]
+  }
+
+  participantCells(): readonly string[] {
+    return [...this.#participants.values()].map(({ site }) => site.cell)
   }
 
   /** Runs to the end; never throws. */

@@ -112,6 +112,11 @@ export class JobService implements AsyncDisposable {
       .map(({ jobId }) => jobId)
   }
 
+  /** Cells of the sites that take part in a job; `undefined` if it does not run now. */
+  participantsOf(jobId: string): readonly string[] | undefined {
+    return this.#runs.get(jobId)?.participantCells()
+  }
+
   /** Folder of a run, while it lasts. */
   runFolder(jobId: string): string {
     return join(this.#components.folder, jobId)

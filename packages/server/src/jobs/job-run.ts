@@ -1,5 +1,11 @@
 import type { Cell } from '@hanse/cellnet'
-import type { Clock, JsonObject, JsonValue, Logger } from '@hanse/contract'
+import {
+  type Clock,
+  type JsonObject,
+  type JsonValue,
+  type Logger,
+  messageOf,
+} from '@hanse/contract'
 import {
   type ActingPerson,
   COMMAND,
@@ -65,6 +71,8 @@ export interface JobRunTimes {
   readonly abortMs: number
   /** How long the server's own process may take to stop after an abort. */
   readonly stopMs: number
+  /** How long a site whose link is gone is waited for. */
+  readonly absenceMs: number
   /** When sites that have not reported after the end of the run are told to stop. */
   readonly endOfRunMs: number
   /** How long final reports of sites are awaited after the server's process ended well. */
@@ -78,6 +86,7 @@ export const DEFAULT_RUN_TIMES: JobRunTimes = {
   startMs: 20_000,
   abortMs: 2_000,
   stopMs: 10_000,
+  absenceMs: 15_000,
   endOfRunMs: 10_000,
   finalReportMs: 900_000,
 }
@@ -89,6 +98,8 @@ interface Participant extends PlannedSite {
   /** Set once the site has said how its part ended, or will never say. */
   readonly reported: PromiseWithResolvers<void>
   isOver: boolean
+  /** Runs while the site's link is gone: a report is awaited only so long. */
+  absence: Disposable | undefined
 }
 
 /** Exit codes of a site's job process that end the job; `spec/session.md` §6.15. */
@@ -127,6 +138,16 @@ export class JobRun {
 
   /** Runs to the end; never throws. */
   async run(): Promise<RunEnding> {
+    const ending = await this.#runToEnd()
+    this.#phase = 'ended'
+    const isOverAnyway = ending.outcome === 'completed' || ending.outcome === 'no-resource'
+    if (!isOverAnyway) await this.#tellToStop([...this.#participants.values()])
+    for (const { absence } of this.#participants.values()) absence?.[Symbol.dispose]()
+    await this.#process?.[Symbol.asyncDispose]()
+    return ending
+  }
+
+  async #runToEnd(): Promise<RunEnding> {
     try {
       return (
         (await this.#reserve()) ??
@@ -135,13 +156,7 @@ export class JobRun {
         (await this.#supervise())
       )
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      return this.#failure ?? { outcome: 'failed-to-run', reason }
-    } finally {
-      const ended = this.#phase
-      this.#phase = 'ended'
-      if (ended !== 'reserving') await this.#stopSites()
-      await this.#process?.[Symbol.asyncDispose]()
+      return this.#failure ?? { outcome: 'failed-to-run', reason: messageOf(error) }
     }
   }
 
@@ -154,12 +169,20 @@ export class JobRun {
   siteAbsent(name: string, why: SiteAbsence): void {
     const participant = this.#participants.get(name)
     if (participant === undefined || this.#phase === 'ended') return
+    participant.absence?.[Symbol.dispose]()
     if (why !== 'connection-lost') conclude(participant)
+    else
+      participant.absence = this.#components.clock.setTimer(this.#times.absenceMs, () =>
+        conclude(participant),
+      )
     this.#process?.reportDead(name, absenceText(name, why), why === 'restarted' || why === 'quit')
   }
 
   siteBack(name: string): void {
-    if (this.#participants.has(name)) this.#process?.reportAlive(name)
+    const participant = this.#participants.get(name)
+    if (participant === undefined) return
+    participant.absence?.[Symbol.dispose]()
+    this.#process?.reportAlive(name)
   }
 
   /** A site's own account of how its part ended; `code` is its process's exit code. */
@@ -299,12 +322,7 @@ export class JobRun {
     await Promise.race([Promise.all(reports), limit.promise])
   }
 
-  /** After a bad end: sites that still run it are told to stop. Their answer changes nothing. */
-  async #stopSites(): Promise<void> {
-    if (this.#failure === undefined && this.#process?.outcome?.failed !== true) return
-    await this.#tellToStop([...this.#participants.values()])
-  }
-
+  /** Their answers change nothing. */
   async #tellToStop(participants: readonly Participant[]): Promise<void> {
     await this.#each(participants, ({ site }) =>
       this.#command(site, COMMAND.abort, this.#times.abortMs, {}, []),
@@ -326,6 +344,7 @@ export class JobRun {
       hasReported: false,
       reported: Promise.withResolvers(),
       isOver: false,
+      absence: undefined,
     })
   }
 

@@ -17,7 +17,7 @@ import type { ServerKit } from '@hanse/provision'
 import type { ActingPerson } from '@hanse/session'
 import type { SiteAbsence, SiteRegistry } from '../sites/site-registry.ts'
 import { archiveRun } from './archive-run.ts'
-import { JobRun, type RunEnding } from './job-run.ts'
+import { DEFAULT_RUN_TIMES, JobRun, type RunEnding } from './job-run.ts'
 import { JobSchedule, type StartOutcome } from './job-schedule.ts'
 import { prepareRun } from './prepare-run.ts'
 import type { ServerJobProcesses } from './server-job-process.ts'
@@ -122,7 +122,10 @@ export class JobService implements AsyncDisposable {
     return join(this.#components.folder, jobId)
   }
 
-  async abort(jobId: string, by: ActingPerson): Promise<'not-started' | 'already-finished' | 'signalled' | 'unknown'> {
+  async abort(
+    jobId: string,
+    by: ActingPerson,
+  ): Promise<'not-started' | 'already-finished' | 'signalled' | 'unknown'> {
     const run = this.#runs.get(jobId)
     if (run !== undefined) {
       run.abort(by.name)
@@ -212,10 +215,19 @@ export class JobService implements AsyncDisposable {
               set: { job_clients: participants.map((name) => ({ name })) },
             })
             this.#components.onStatus(job.id, 'RUNNING', undefined)
-            await this.#record(job.id, 'job.start', 'allowed', `started with ${participants.join(', ')}`)
+            await this.#record(
+              job.id,
+              'job.start',
+              'allowed',
+              `started with ${participants.join(', ')}`,
+            )
           },
         },
         prepared.plan,
+        {
+          ...DEFAULT_RUN_TIMES,
+          absenceMs: this.#components.kit.settings.deadClientGraceSeconds * 1000,
+        },
       )
       this.#runs.set(job.id, run)
       const ending = await run.run()
@@ -253,7 +265,8 @@ export class JobService implements AsyncDisposable {
     let change = await changeJobState(store, jobId, state, { now: clock.now(), set })
     if (!change.changed && change.job !== undefined && isActive(change.job.state)) {
       // A run can end before it got as far as its end would have it, e.g. by a fault while deploying.
-      const reached = change.job.state === 'DISPATCHED' ? 'FINISHED:FAILED_TO_RUN' : 'FINISHED:ABNORMAL'
+      const reached =
+        change.job.state === 'DISPATCHED' ? 'FINISHED:FAILED_TO_RUN' : 'FINISHED:ABNORMAL'
       change = await changeJobState(store, jobId, reached, { now: clock.now(), set })
     }
     if (!change.changed) {
@@ -268,7 +281,16 @@ export class JobService implements AsyncDisposable {
 
   async #record(job: string, act: string, code: string, text: string): Promise<void> {
     const { audit, kit, logger } = this.#components
-    const event: AuditEvent = { actor: { name: kit.name }, act, job, outcome: 'accepted', code, text }
-    await audit.append(event).catch((error: unknown) => logger.error('not recorded', { act, job, error }))
+    const event: AuditEvent = {
+      actor: { name: kit.name },
+      act,
+      job,
+      outcome: 'accepted',
+      code,
+      text,
+    }
+    await audit
+      .append(event)
+      .catch((error: unknown) => logger.error('not recorded', { act, job, error }))
   }
 }

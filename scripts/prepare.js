@@ -17,7 +17,8 @@ const WINDOWS = process.platform === 'win32'
 export function prepare() {
   if (!isInstalled()) {
     note('installing (npm ci)')
-    runOrExit(WINDOWS ? 'npm.cmd' : 'npm', ['ci'])
+    // Only errors: what npm says about the engine of this Node is no news, the pinned one comes with the install.
+    runOrExit(WINDOWS ? 'npm.cmd' : 'npm', ['ci', '--loglevel=error'])
   }
   // Cheap when nothing changed.
   runOrExit(RUNTIME, [join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'), '-b'])

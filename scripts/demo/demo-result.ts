@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseNpy } from '@hanse/tensor'
+import { parseSafetensors } from '@hanse/tensor'
 import { parsePatients } from '../../examples/breast-cancer/job/app/custom/features.ts'
 import { evaluate } from '../../examples/breast-cancer/job/app/custom/logistic-regression.ts'
 
@@ -41,11 +41,18 @@ export async function readResult(folder: string, testFile: string): Promise<Demo
     examples: weight,
     aloneAccuracy: metrics['accuracy_alone'] ?? Number.NaN,
   }))
-  const model = join(folder, 'workspace', 'models', 'server.npy')
+  const model = join(folder, 'workspace', 'global_model.safetensors')
   const patients = parsePatients(await readFile(testFile, 'utf8'))
-  const weights = Float64Array.from(parseNpy(await readFile(model)).data, Number)
+  const weights = weightsOf(await readFile(model))
   const federatedAccuracy = evaluate(weights, patients).accuracy
   return { rounds: rounds.length, sites, federatedAccuracy, model, testPatients: patients.length }
+}
+
+/** The one array of the example's model. */
+function weightsOf(file: Uint8Array): Float64Array {
+  const [tensor] = parseSafetensors(file).tensors.values()
+  if (tensor === undefined) throw new Error('the model holds no array')
+  return Float64Array.from(tensor.data, Number)
 }
 
 /** A table that a doctor understands. */

@@ -28,8 +28,17 @@ async function freePort(): Promise<number> {
 
 /** The server of a demo is nobody else's business: it listens on the loopback interface only. */
 export async function listenOnLoopback(kit: string): Promise<void> {
+  await changeSettings(kit, { listen_host: '127.0.0.1' })
+}
+
+/** What the admin of a site does whose machine cannot confine trainers as new kits ask for. */
+export async function acceptConfinement(kit: string, minimum: string): Promise<void> {
+  await changeSettings(kit, { confinement: { minimum } })
+}
+
+async function changeSettings(kit: string, change: Record<string, unknown>): Promise<void> {
   const text = await readFile(join(kit, 'local', 'hanse.json.default'), 'utf8')
-  await writeLocal(kit, 'hanse.json', { ...JSON.parse(text), listen_host: '127.0.0.1' })
+  await writeLocal(kit, 'hanse.json', { ...JSON.parse(text), ...change })
 }
 
 /** What the admin of a site does to let jobs use its data. */

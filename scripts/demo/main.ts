@@ -3,8 +3,14 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { detectConfinement } from '@hanse/launcher-process'
 import { readResult, resultTable } from './demo-result.ts'
-import { grantDataset, listenOnLoopback, writeProjectFile } from './league-folder.ts'
+import {
+  acceptConfinement,
+  grantDataset,
+  listenOnLoopback,
+  writeProjectFile,
+} from './league-folder.ts'
 import { HanseProcesses } from './processes.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -69,6 +75,15 @@ async function demo(signal: AbortSignal): Promise<void> {
     say(
       `\nEach hospital grants its data set "${DATASET}" to jobs, in local/datasets.json of its kit.`,
     )
+
+    const { level, shortcomings } = await detectConfinement()
+    if (level !== 'namespaces') {
+      say(
+        `\nThis machine confines trainers at the level "${level}" only: ${shortcomings.join('; ')}.`,
+      )
+      say('Each hospital accepts that for this demo, in local/hanse.json of its kit.')
+      for (const { kit } of sites) await acceptConfinement(kit, level)
+    }
 
     step(
       'The server and every hospital start, each a process of its own:',

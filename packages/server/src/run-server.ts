@@ -190,6 +190,7 @@ export async function runServer(options: RunServerOptions): Promise<void> {
       record: async (event) => {
         await audit.append(event)
       },
+      recordRefusal,
     },
     { uploadFolder: join(state, 'uploads') },
   )

@@ -13,9 +13,9 @@ beforeEach(async () => {
 afterEach(() => league?.[Symbol.asyncDispose]())
 
 /** Answers at once; `site-2` never answers in the round given. */
-const stuckInRound = (round: number, site = 'site-2') =>
+const stuckInRound = (round: number) =>
   trainerOf(`
-  if (site === '${site}' && (model.currentRound ?? 0) === ${round}) await new Promise(() => setInterval(() => {}, 1000))
+  if (site === 'site-2' && (model.currentRound ?? 0) === ${round}) await new Promise(() => setInterval(() => {}, 1000))
   await send({ params: { w: { dtype: 'float64', shape: [], data: Float64Array.of(site === 'site-1' ? 1 : 3) } }, meta: { NUM_STEPS_CURRENT_ROUND: 1 } })`)
 
 const QUICK = trainerOf(`
@@ -34,12 +34,15 @@ async function untilProcess(job: string, fits: (command: string) => boolean): Pr
   }
 }
 
-/** Resolves when round `round` is under way at every site but the stuck one. */
+/** Resolves when the site's contribution to the round under way has arrived. */
 async function untilArrived(job: string, site: string): Promise<void> {
   for (;;) {
-    const status = (await league.asLead('status')).json
-    const text = JSON.stringify(status?.['jobs'] ?? [])
-    if (text.includes(job) && text.includes(`"state":"contributed"`)) return
+    const jobs = ((await league.asLead('status')).json?.['jobs'] ?? []) as {
+      readonly job: string
+      readonly progress?: { readonly sites: { readonly name: string; readonly state: string }[] }
+    }[]
+    const sites = jobs.find((candidate) => candidate.job === job)?.progress?.sites ?? []
+    if (sites.some(({ name, state }) => name === site && state === 'contributed')) return
   }
 }
 

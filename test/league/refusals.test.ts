@@ -5,23 +5,31 @@ import { trainerOf, writeJob } from '../support/job-folder.ts'
 import { LEAD, League, SERVER } from '../support/league.ts'
 
 let league: League
+/** Says of the same server that it is its own. */
 let other: League
+let expired: League
 beforeAll(async () => {
-  ;[league, other] = await Promise.all([
-    League.start(),
-    League.provision({ name: 'other_league', sites: ['site-1', 'site-3'] }),
+  league = await League.start()
+  const { port } = league
+  ;[other, expired] = await Promise.all([
+    League.provision({ name: 'other_league', port }),
+    League.provision({ madeDaysAgo: 400, port }),
   ])
 }, 120_000)
 afterAll(async () => {
-  await Promise.all([league?.[Symbol.asyncDispose](), other?.[Symbol.asyncDispose]()])
+  await Promise.all([league, other, expired].map((one) => one?.[Symbol.asyncDispose]()))
 })
 
 const QUICK = trainerOf(`await send({ metrics: { ok: 1 } })`)
 let copies = 0
+const nextCopy = () => {
+  copies += 1
+  return copies
+}
 
 /** A copy of a kit to spoil. */
 async function copyOfKit(name: string, from = league): Promise<string> {
-  const folder = join(league.folder, `copy-${(copies += 1)}`)
+  const folder = join(league.folder, `copy-${nextCopy()}`)
   await cp(from.kit(name), folder, { recursive: true })
   await rm(join(folder, 'state'), { recursive: true, force: true })
   return folder
@@ -31,7 +39,7 @@ async function copyOfKit(name: string, from = league): Promise<string> {
 async function startRefused(
   kit: string,
 ): Promise<{ readonly code: number | null; readonly words: string }> {
-  const place = league.launch(`refused-${(copies += 1)}`, kit)
+  const place = league.launch(`refused-${nextCopy()}`, kit)
   const { code } = await place.exited
   return { code, words: JSON.stringify(place.events) + place.stderr }
 }
@@ -69,20 +77,27 @@ describe('a kit that is not whole', () => {
 })
 
 describe('who is not of this league', () => {
-  it('is refused at the door with the reason, and recorded', async () => {
-    const kit = await copyOfKit('site-3', other)
-    const config = join(kit, 'startup', 'fed_client.json')
-    void config
-    const stranger = league.launch('stranger', kit)
-    const event = await stranger.event(({ event }) => event !== 'ready')
-    expect(JSON.stringify(event) + stranger.stderr).not.toBe('')
-    await stranger.stop()
+  it('is a site of another league: ends with 3, says why, and is in the record', async () => {
+    const { code, words } = await startRefused(await copyOfKit('site-1', other))
+    expect(code).toBe(3)
+    expect(words).toMatch(/another root/)
+    const record = await league.record(SERVER)
+    expect(record.some(({ act, outcome }) => act === 'connect' && outcome === 'refused')).toBe(true)
   }, 60_000)
 
-  it('cannot command with a kit of another league', async () => {
+  it('is a person of another league', async () => {
     const result = await league.hanse('status', '--as', other.kit(LEAD))
-    expect(result.code).not.toBe(0)
-    expect(JSON.stringify(result.json)).toMatch(/error/)
+    expect(result.code).toBe(3)
+    expect(JSON.stringify(result.json)).toMatch(/another root/)
+  }, 60_000)
+
+  it('has a certificate that has expired', async () => {
+    const { code, words } = await startRefused(await copyOfKit('site-1', expired))
+    expect(code).toBe(3)
+    expect(words).toMatch(/expired/)
+    const person = await league.hanse('status', '--as', expired.kit(LEAD))
+    expect(person.code).toBe(3)
+    expect(JSON.stringify(person.json)).toMatch(/expired/)
   }, 60_000)
 })
 
@@ -135,7 +150,7 @@ describe('a job that is refused at submission', () => {
     ['a script that is not there', ['node', 'custom/nothing.ts']],
   ])('whose command names %s', async (_what, command) => {
     const folder = await writeJob(league.folder, {
-      name: `command-${(copies += 1)}`,
+      name: `command-${nextCopy()}`,
       trainer: QUICK,
       command,
     })
@@ -204,7 +219,7 @@ describe('a trainer that does what it may not', () => {
     async (name, attack) => {
       const trainer = trainerOf(`${attack}\n  await send({ metrics: { succeeded: 1 } })`)
       const folder = await writeJob(league.folder, {
-        name: `attack-${(copies += 1)}`,
+        name: `attack-${nextCopy()}`,
         rounds: 1,
         trainer,
       })

@@ -1,12 +1,18 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { systemClock } from '@hanse/contract'
+import { parseProject, provision } from '@hanse/provision'
 import { freePort } from './free-port.ts'
 import { type CommandResult, Place, runHanse, testEnvironment } from './hanse.ts'
 
 export interface LeagueOptions {
   readonly name?: string
   readonly sites?: readonly string[]
+  /** Where its server is said to be; default: a free port. */
+  readonly port?: number
+  /** When its kits are made, in days from now; default 0. */
+  readonly madeDaysAgo?: number
   /** Kit files to change before anything starts. */
   readonly prepare?: (league: League) => Promise<void>
 }
@@ -33,10 +39,21 @@ export class League implements AsyncDisposable {
   /** Provisions a league; nothing runs yet. */
   static async provision(options: LeagueOptions = {}): Promise<League> {
     const folder = await mkdtemp(join(tmpdir(), 'hanse-league-'))
-    const league = new League(folder, await freePort(), options.sites ?? ['site-1', 'site-2'])
+    const port = options.port ?? (await freePort())
+    const league = new League(folder, port, options.sites ?? ['site-1', 'site-2'])
     await mkdir(join(folder, 'config'))
-    await writeFile(join(folder, 'project.yml'), projectFile(options.name ?? 'test_league', league))
-    const result = await league.hanse(
+    const project = projectFile(options.name ?? 'test_league', league)
+    await writeFile(join(folder, 'project.yml'), project)
+    if (options.madeDaysAgo !== undefined)
+      await league.#provisionInThePast(project, options.madeDaysAgo)
+    else await league.#provisionNow()
+    await options.prepare?.(league)
+    return league
+  }
+
+  async #provisionNow(): Promise<void> {
+    const { folder } = this
+    const result = await this.hanse(
       'provision',
       join(folder, 'project.yml'),
       '--out',
@@ -44,10 +61,25 @@ export class League implements AsyncDisposable {
     )
     if (result.code !== 0)
       throw new Error(`provisioning failed:\n${result.stdout}\n${result.stderr}`)
-    for (const { name, kit } of result.json?.['participants'] as { name: string; kit: string }[])
-      league.#kits.set(name, kit)
-    await options.prepare?.(league)
-    return league
+    for (const { name, kit } of (result.json?.['participants'] ?? []) as {
+      name: string
+      kit: string
+    }[])
+      this.#kits.set(name, kit)
+  }
+
+  /** No command makes expired kits: this one calls what the command calls, with another clock. */
+  async #provisionInThePast(project: string, daysAgo: number): Promise<void> {
+    const now = Date.now() - daysAgo * 86_400_000
+    const { kits } = await provision(
+      parseProject(project),
+      { clock: { ...systemClock, now: () => now } },
+      {
+        outDirectory: join(this.folder, 'kits'),
+        configDirectory: join(this.folder, 'config', 'hanse'),
+      },
+    )
+    for (const { name, directory } of kits) this.#kits.set(name, directory)
   }
 
   /** Provisions a league and starts its server and every site. */

@@ -1,0 +1,223 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { connect, type TLSSocket } from 'node:tls'
+import type { Identity } from '@hanse/pki'
+import { decode, encode } from '@msgpack/msgpack'
+
+/** Types of frames; `spec/transport.md` §3.1. */
+export const FRAME = { data: 1, hello: 4, ready: 5, ping: 6, pong: 7 } as const
+
+export interface AttackerReply {
+  readonly returnCode: string
+  readonly error: string
+  readonly headers: Readonly<Record<string, unknown>>
+  readonly payload: Uint8Array
+}
+
+/** How a greeting was taken. */
+export type Welcome =
+  | { readonly admitted: true }
+  | { readonly admitted: false; readonly code: string; readonly reason: string }
+
+export interface DialOptions {
+  readonly port: number
+  /** Without one, no certificate is shown. */
+  readonly identity: Identity | undefined
+  /** Any of 127.0.0.0/8: attacks on limits for one address come from an address of their own. */
+  readonly localAddress?: string
+}
+
+/** One frame; lengths can be lied about. */
+export function frameOf(
+  type: number,
+  headers: Uint8Array,
+  payload: Uint8Array,
+  lies: { readonly length?: number; readonly headerLength?: number; readonly app?: number } = {},
+): Uint8Array {
+  const bytes = new Uint8Array(16 + headers.length + payload.length)
+  const view = new DataView(bytes.buffer)
+  view.setUint32(0, lies.length ?? bytes.length)
+  view.setUint16(4, lies.headerLength ?? headers.length)
+  view.setUint8(6, type)
+  view.setUint16(10, lies.app ?? (type === FRAME.data ? 1 : 0))
+  view.setUint16(12, 1)
+  bytes.set(headers, 16)
+  bytes.set(payload, 16 + headers.length)
+  return bytes
+}
+
+/**
+ * An attacker at the other end of a TLS connection: says what it likes, byte by byte. Has a coder of its own, so that
+ * it can write what ours would refuse to.
+ */
+export class AttackerPeer implements AsyncDisposable {
+  /** Settles when the other side closed. */
+  readonly closed: Promise<void>
+  /** Data messages that answer nothing of ours. */
+  readonly heard: Readonly<Record<string, unknown>>[] = []
+  readonly #socket: TLSSocket
+  readonly #replies = new Map<string, (reply: AttackerReply) => void>()
+  readonly #welcome = Promise.withResolvers<Welcome>()
+  #buffer: Buffer = Buffer.alloc(0)
+  #name = ''
+
+  private constructor(socket: TLSSocket) {
+    this.#socket = socket
+    const closed = Promise.withResolvers<void>()
+    this.closed = closed.promise
+    socket.on('error', () => undefined)
+    socket.on('close', () => {
+      closed.resolve()
+      this.#welcome.resolve({ admitted: false, code: 'closed', reason: 'closed without a word' })
+      for (const resolve of this.#replies.values())
+        resolve({ returnCode: 'closed', error: '', headers: {}, payload: new Uint8Array(0) })
+    })
+    socket.on('data', (chunk: Buffer) => this.#take(chunk))
+  }
+
+  /** Dials and finishes the TLS handshake, as far as the dialler sees it. */
+  static async dial({ port, identity, localAddress }: DialOptions): Promise<AttackerPeer> {
+    const tls = identity?.tls
+    const socket = connect({
+      host: '127.0.0.1',
+      port,
+      ...(localAddress === undefined ? {} : { localAddress }),
+      ...(tls === undefined ? {} : { ca: tls.ca, cert: tls.cert, key: tls.key }),
+      rejectUnauthorized: false,
+      servername: 'localhost',
+    })
+    await once(socket, 'secureConnect')
+    return new AttackerPeer(socket)
+  }
+
+  get name(): string {
+    return this.#name
+  }
+
+  /** Greets as `name`; what a Hanse peer is told when it is refused is told to us too. */
+  hello(name: string): Promise<Welcome> {
+    this.#name = name
+    const greeting = { endpoint_name: name, fqcn: name, timestamp: 1.5, hanse: [] }
+    this.write(frameOf(FRAME.hello, new Uint8Array(0), encode(greeting)))
+    return this.#welcome.promise
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#socket.write(bytes)
+  }
+
+  /** One message with headers that are complete and honest but for `headers`. */
+  send(headers: Readonly<Record<string, unknown>>, payload: Uint8Array = new Uint8Array(0)): void {
+    const origin = headers['cn__origin'] ?? this.#name
+    const all = {
+      cn__channel: 'task',
+      cn__topic: 'test',
+      cn__origin: origin,
+      cn__destination: 'server',
+      cn__from: this.#name,
+      cn__to: 'server',
+      cn__msg_type: 'req',
+      cn__reply_expected: false,
+      cn__payload_encoding: payload.length === 0 ? 'none' : 'fobs',
+      cn__secure: false,
+      cn__optional: false,
+      cn__send_time: Date.now() / 1000,
+      cn__route: [[origin, Date.now() / 1000]],
+      ...headers,
+    }
+    this.write(frameOf(FRAME.data, encode(all), payload))
+  }
+
+  /** The same, and its answer; `closed` as return code if the connection ended instead. */
+  request(
+    headers: Readonly<Record<string, unknown>>,
+    payload?: Uint8Array,
+  ): Promise<AttackerReply> {
+    const id = randomUUID()
+    const answered = new Promise<AttackerReply>((resolve) => this.#replies.set(id, resolve))
+    this.send({ cn__req_id: id, cn__reply_expected: true, ...headers }, payload)
+    return answered
+  }
+
+  /** A request on a channel whose bodies travel as streams; short enough for one chunk. */
+  streamed(
+    channel: string,
+    topic: string,
+    stamp: Readonly<Record<string, unknown>>,
+    payload: Uint8Array,
+  ): Promise<AttackerReply> {
+    const id = randomUUID()
+    const answered = new Promise<AttackerReply>((resolve) => this.#replies.set(id, resolve))
+    const stream = {
+      cn__channel: 'sm__STREAM',
+      cn__topic: 'sm__DATA',
+      sm__id: randomBytes(6).readUIntBE(0, 6),
+      sm__dt: 2,
+      sm__sq: 0,
+      sm__os: 0,
+      sm__sz: payload.length,
+      sm__ch: channel,
+      sm__tp: topic,
+      sm__ri: id,
+      sm__pe: 'fobs',
+    }
+    this.send({ ...stream, ...stamp, cn__payload_encoding: 'bytes' }, payload)
+    return answered
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#socket.destroy()
+    await this.closed
+  }
+
+  #take(chunk: Buffer): void {
+    this.#buffer = Buffer.concat([this.#buffer, chunk])
+    while (this.#buffer.length >= 16) {
+      const length = this.#buffer.readUInt32BE(0)
+      if (this.#buffer.length < length) return
+      const frame = this.#buffer.subarray(0, length)
+      this.#buffer = this.#buffer.subarray(length)
+      this.#frame(frame)
+    }
+  }
+
+  #frame(frame: Buffer): void {
+    const headerEnd = 16 + frame.readUInt16BE(4)
+    const payload = frame.subarray(headerEnd)
+    switch (frame.readUInt8(6)) {
+      case FRAME.ready:
+        this.#ready(decode(payload) as Record<string, unknown>)
+        break
+      case FRAME.ping:
+        this.write(frameOf(FRAME.pong, new Uint8Array(0), Uint8Array.of(0xc0)))
+        break
+      case FRAME.data:
+        this.#message(decode(frame.subarray(16, headerEnd)) as Record<string, unknown>, payload)
+        break
+      default:
+    }
+  }
+
+  #ready(greeting: Record<string, unknown>): void {
+    const refusal = greeting['hanse_refused'] as { code: string; reason: string } | undefined
+    this.#welcome.resolve(
+      refusal === undefined ? { admitted: true } : { admitted: false, ...refusal },
+    )
+  }
+
+  #message(headers: Record<string, unknown>, payload: Uint8Array): void {
+    const ids = [headers['cn__req_id'], headers['sm__ri']].flat().map(String)
+    const waiting = ids.find((id) => this.#replies.has(id))
+    if (waiting === undefined) {
+      this.heard.push(headers)
+      return
+    }
+    this.#replies.get(waiting)?.({
+      returnCode: String(headers['cn__return_code'] ?? 'ok'),
+      error: String(headers['cn__error'] ?? ''),
+      headers,
+      payload,
+    })
+    this.#replies.delete(waiting)
+  }
+}

@@ -1,0 +1,205 @@
+import { randomUUID } from 'node:crypto'
+import { watch } from 'node:fs'
+import { join } from 'node:path'
+import { type AdminSession, openSession } from '@hanse/admin'
+import { type AuditEntry, readAuditLog } from '@hanse/audit'
+import { silentLogger, systemClock } from '@hanse/contract'
+import { tcp } from '@hanse/driver-tcp'
+import type { Identity } from '@hanse/pki'
+import { type AdminKit, loadKit } from '@hanse/provision'
+import { expect } from 'vitest'
+import { type AttackerLogin, type LoginLies, logIn } from './attacker-login.ts'
+import { AttackerPeer } from './attacker-peer.ts'
+import { trainerOf, writeJob } from './job-folder.ts'
+import { LEAD, League, type LeagueOptions, SERVER } from './league.ts'
+
+/** Sites that run; the others' kits were stolen. */
+const HONEST = ['site-1', 'site-2']
+const STOLEN = ['site-3', 'site-4']
+const RECORD_WITHIN_MS = 5_000
+
+/** What a refusal must say; all that is given. */
+export interface WantedEntry {
+  readonly actor?: string
+  readonly act?: string
+  readonly code?: string
+  readonly text?: RegExp
+}
+
+export interface PeerOptions {
+  readonly localAddress?: string
+}
+
+/** A league at work, in which thieves hold the kits of two sites and of a person. */
+export class AttackScene implements AsyncDisposable {
+  readonly league: League
+  readonly #session: AdminSession
+  readonly #identities = new Map<string, Identity>()
+  readonly #attackers: AsyncDisposable[] = []
+  /** Entries before these were there when the attack began. */
+  readonly #marks = new Map<string, number>()
+  #jobs = 0
+
+  private constructor(league: League, session: AdminSession) {
+    this.league = league
+    this.#session = session
+  }
+
+  static async start(options: LeagueOptions = {}): Promise<AttackScene> {
+    const league = await League.provision({ ...options, sites: [...HONEST, ...STOLEN] })
+    try {
+      await league.startPlace(SERVER)
+      await Promise.all(HONEST.map((site) => league.startPlace(site)))
+      const kit = await loadKit(league.kit(LEAD), { now: Date.now() })
+      const session = await openSession(
+        kit as AdminKit, // it is a person's
+        { drivers: [tcp()], clock: systemClock, logger: silentLogger },
+        { software: 'attack tests' },
+      )
+      return new AttackScene(league, session)
+    } catch (error) {
+      await league[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /** What is in a stolen kit. */
+  async identityOf(name: string): Promise<Identity> {
+    let identity = this.#identities.get(name)
+    if (identity === undefined) {
+      identity = (await loadKit(this.league.kit(name), { now: Date.now() })).identity
+      this.#identities.set(name, identity)
+    }
+    return identity
+  }
+
+  /** A connection with the certificate of `holder`; ends with the test. */
+  async dial(holder: string | undefined, options: PeerOptions = {}): Promise<AttackerPeer> {
+    const identity = holder === undefined ? undefined : await this.identityOf(holder)
+    const peer = await AttackerPeer.dial({ port: this.league.port, identity, ...options })
+    this.#attackers.push(peer)
+    return peer
+  }
+
+  /** A link of `holder`, admitted under `cell`; not logged in. */
+  async link(holder: string, cell = holder): Promise<AttackerPeer> {
+    const peer = await this.dial(holder)
+    expect(await peer.hello(cell)).toEqual({ admitted: true })
+    return peer
+  }
+
+  /** A link of `holder` that has logged in. */
+  async intruder(
+    holder: string,
+    cell = holder,
+    lies: LoginLies = {},
+  ): Promise<AttackerLogin & { readonly peer: AttackerPeer }> {
+    const peer = await this.link(holder, cell)
+    const login = await logIn(peer, await this.identityOf(holder), lies)
+    expect(login.reply.returnCode, login.reply.error).toBe('ok')
+    return { peer, ...login }
+  }
+
+  /** Ends with the test. */
+  owns<Owned extends AsyncDisposable>(owned: Owned): Owned {
+    this.#attackers.push(owned)
+    return owned
+  }
+
+  /** Call before each attack. */
+  async begin(): Promise<void> {
+    for (const place of [SERVER, ...HONEST])
+      this.#marks.set(place, ((await this.#entries(place)).at(-1)?.seq ?? 0) + 1)
+  }
+
+  /** Call after each attack: the attackers are gone, and everybody else is where they were. */
+  async end(): Promise<void> {
+    for (const attacker of this.#attackers.splice(0).reverse())
+      await attacker[Symbol.asyncDispose]()
+    await this.expectUnharmed()
+  }
+
+  async expectUnharmed(): Promise<void> {
+    const { sites } = await this.#session.status()
+    expect(sites.filter(({ name }) => HONEST.includes(name))).toMatchObject(
+      HONEST.map((name) => ({ name, connected: true })),
+    )
+  }
+
+  /** The league still does its work. @returns the job's id */
+  async expectJobCompletes(): Promise<string> {
+    this.#jobs += 1
+    const folder = await writeJob(this.league.folder, {
+      name: `after-${this.#jobs}`,
+      rounds: 1,
+      trainer: trainerOf(
+        "await send({ params: { w: { dtype: 'float64', shape: [], data: Float64Array.of(1) } } })",
+      ),
+    })
+    const job = await this.#session.submit(folder)
+    await this.#session.wait(job, { signal: AbortSignal.timeout(60_000) })
+    const { status, meta } = await this.#session.show(job)
+    expect(status, String(meta['reason'])).toBe('FINISHED:COMPLETED')
+    return job
+  }
+
+  get session(): AdminSession {
+    return this.#session
+  }
+
+  /** Waits for an entry that was made since the attack began. */
+  async recorded(place: string, wanted: WantedEntry): Promise<AuditEntry> {
+    const file = this.#recordOf(place)
+    let wake = () => {}
+    const watcher = watch(file, () => wake())
+    const late = AbortSignal.timeout(RECORD_WITHIN_MS)
+    late.addEventListener('abort', () => wake())
+    try {
+      for (;;) {
+        const next = Promise.withResolvers<void>()
+        wake = next.resolve
+        const entries = await this.#entries(place, this.#marks.get(place))
+        const found = entries.find((entry) => fits(entry, wanted))
+        if (found !== undefined) return found
+        if (late.aborted)
+          throw new Error(
+            `${place} has no entry like ${JSON.stringify({ ...wanted, text: String(wanted.text) })}, but\n${entries.map((entry) => JSON.stringify(entry)).join('\n')}`,
+          )
+        await next.promise
+      }
+    } finally {
+      watcher.close()
+    }
+  }
+
+  /** A name for a person's cell. */
+  personCell(): string {
+    return `_admin_${randomUUID()}`
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const attacker of this.#attackers.splice(0)) await attacker[Symbol.asyncDispose]()
+    await this.#session[Symbol.asyncDispose]()
+    await this.league[Symbol.asyncDispose]()
+  }
+
+  async #entries(place: string, fromSeq?: number): Promise<AuditEntry[]> {
+    const entries: AuditEntry[] = []
+    for await (const entry of readAuditLog(this.#recordOf(place), { fromSeq })) entries.push(entry)
+    return entries
+  }
+
+  #recordOf(place: string): string {
+    return join(this.league.kit(place), 'state', 'audit.jsonl')
+  }
+}
+
+function fits(entry: AuditEntry, { actor, act, code, text }: WantedEntry): boolean {
+  return (
+    entry.outcome === 'refused' &&
+    (actor === undefined || entry.actor.name === actor) &&
+    (act === undefined || entry.act === act) &&
+    (code === undefined || entry.code === code) &&
+    (text === undefined || text.test(entry.text))
+  )
+}

@@ -1,3 +1,4 @@
+export { abortableDelay } from './abortable-delay.ts'
 export {
   type Credentials,
   participantStamp,
@@ -29,20 +30,21 @@ export {
   requestAux,
   returnCodeOf,
 } from './aux-messages/aux-messages.ts'
+export { type ActingPerson, submitterOf } from './commands/acting-person.ts'
 export {
-  type ActingPerson,
   COMMAND,
   COMMAND_HEADER,
   type CommandOutcome,
   commandSite,
   commandText,
   personHeaders,
+  type ServeCommandsComponents,
   type SiteCommand,
   type SiteCommandHandler,
   serveCommands,
 } from './commands/site-commands.ts'
-export { fobsOfJson, jsonOfFobs } from './json-values.ts'
-export { abortableDelay } from './login/abortable-delay.ts'
+export { EXIT_CODE } from './exit-code.ts'
+export { fobsOfJson, jsonOfFobs, textIn } from './json-values.ts'
 export { type Login, type LoginComponents, type LoginOptions, login } from './login/login.ts'
 export {
   type ProofClaim,
@@ -135,7 +137,9 @@ export {
   writeCommandRequest,
 } from './people/command-text.ts'
 export { joinWords, splitWords } from './people/command-words.ts'
+export { secureRandom } from './secure-random.ts'
 export { SessionError, type SessionErrorCode } from './session-error.ts'
+export { participantLookup } from './tasks/participant-lookup.ts'
 export {
   type ReceivedTask,
   type Submission,
@@ -143,7 +147,7 @@ export {
   type TaskClientComponents,
   type TaskClientOptions,
 } from './tasks/task-client.ts'
-export { END_OF_RUN, TASK_TOPIC, TRY_AGAIN } from './tasks/task-names.ts'
+export { END_OF_RUN, EVENT_TOPIC, TASK_TOPIC, TRY_AGAIN } from './tasks/task-names.ts'
 export {
   serveTasks,
   type TaskOffer,

@@ -1,4 +1,4 @@
-import type { JsonValue } from '@hanse/contract'
+import type { JsonObject, JsonValue } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 
 /** JSON as values for the wire: objects become maps. */
@@ -32,4 +32,10 @@ export function jsonOfFobs(value: FobsValue): JsonValue | undefined {
     object[key] = json
   }
   return object
+}
+
+/** The text under `key`; empty if there is none, or something else. */
+export function textIn(object: JsonObject, key: string): string {
+  const value = Object.hasOwn(object, key) ? object[key] : undefined
+  return typeof value === 'string' ? value : ''
 }

@@ -6,7 +6,7 @@ export type SessionErrorCode =
   | 'ERR_LOGIN_REFUSED'
   | 'ERR_LOGIN_PROTOCOL'
   | 'ERR_MESSAGE_SHAPE'
-  | 'ERR_REQUEST_FAILED'
+  | 'ERR_NOT_A_PARTICIPANT'
 
 /** A login or an exchange above the cell layer did not succeed. */
 export class SessionError extends PlatformError<SessionErrorCode> {}

@@ -26,9 +26,15 @@ describe('participant stamp', () => {
 
   it('leaves a login alone, but nothing that a job process wrote', () => {
     const login = headersOf({ cn__destination: 'server', client_name: 'site-1' })
-    participantStamp('site-1', () => undefined)({ headers: login, nextHop: 'server', forwarded: false })
+    participantStamp(
+      'site-1',
+      () => undefined,
+    )({ headers: login, nextHop: 'server', forwarded: false })
     expect(login.get('client_name')).toBe('site-1')
-    participantStamp('site-1', () => undefined)({ headers: login, nextHop: 'server', forwarded: true })
+    participantStamp(
+      'site-1',
+      () => undefined,
+    )({ headers: login, nextHop: 'server', forwarded: true })
     expect(login.has('client_name')).toBe(false)
   })
 

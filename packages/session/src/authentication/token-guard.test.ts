@@ -24,6 +24,7 @@ const linkOf = (fqcn: string, peerName = fqcn, fingerprint = `fp-${peerName}`): 
   connection: { info: { peerFingerprint: fingerprint } } as PeerLink['connection'],
   role: 'passive',
   connectedAt: 0,
+  properties: new Map(),
 })
 
 /** A guard whose signature over a text is that text turned round. */

@@ -1,4 +1,4 @@
-import type { HeaderValue, IncomingFilter, PeerLink } from '@hanse/cellnet'
+import { type HeaderValue, type IncomingFilter, type PeerLink, textHeader } from '@hanse/cellnet'
 import type { TokenMac } from '../login/proofs.ts'
 import { CELL_HEADER, CHANNEL, isAtOrBelow, SERVER_CELL } from '../names.ts'
 import { readToken, type TokenClaims } from './token.ts'
@@ -120,6 +120,5 @@ function stripAuthentication(headers: Map<string, HeaderValue>): void {
 }
 
 function textOf(headers: ReadonlyMap<string, HeaderValue>, key: string): string {
-  const value = headers.get(key)
-  return typeof value === 'string' ? value : ''
+  return textHeader(headers, key) ?? ''
 }

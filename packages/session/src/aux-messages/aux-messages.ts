@@ -1,4 +1,4 @@
-import type { Cell, CellRequest, ReplyMessage } from '@hanse/cellnet'
+import type { Cell, CellRequest } from '@hanse/cellnet'
 import type { AbortOptions } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import { FLContext } from '../messages/fl-context.ts'
@@ -35,6 +35,26 @@ export type ApplicationReturnCode =
   | 'TIMEOUT'
   | 'COMMUNICATION_ERROR'
   | 'SERVER_NOT_READY'
+  // What a cell refused keeps the cell's word for it.
+  | 'unauthenticated'
+  | 'abort_run'
+  | 'invalid_request'
+  | 'invalid_session'
+  | 'service_unavailable'
+
+/** What a cell's return code becomes for whoever sent an aux message (`spec/session.md` §6.8); `ERROR` for others. */
+const CODE_OF_CELL: ReadonlyMap<string, ApplicationReturnCode> = new Map([
+  ['timeout', 'TIMEOUT'],
+  ['comm_error', 'COMMUNICATION_ERROR'],
+  ['target_unreachable', 'COMMUNICATION_ERROR'],
+  ['process_exception', 'EXECUTION_EXCEPTION'],
+  ['authentication_error', 'unauthenticated'],
+  ['unauthenticated', 'unauthenticated'],
+  ['abort_run', 'abort_run'],
+  ['invalid_request', 'invalid_request'],
+  ['invalid_session', 'invalid_session'],
+  ['service_unavailable', 'service_unavailable'],
+])
 
 /** An empty Shareable that only says how something went. */
 export function outcome(returnCode: ApplicationReturnCode): Shareable {
@@ -114,7 +134,7 @@ export async function requestAux(
     stamped(body, topic, ownProperties),
     options,
   )
-  if (reply.returnCode !== 'ok') return outcome(codeOf(reply))
+  if (reply.returnCode !== 'ok') return outcome(CODE_OF_CELL.get(reply.returnCode) ?? 'ERROR')
   return reply.body instanceof Shareable ? reply.body : outcome('ERROR')
 }
 
@@ -136,22 +156,7 @@ function stamped(body: Shareable, topic: string, ownProperties: PublicProperties
   return body
 }
 
-function codeOf(reply: ReplyMessage): ApplicationReturnCode {
-  switch (reply.returnCode) {
-    case 'timeout':
-      return 'TIMEOUT'
-    case 'comm_error':
-    case 'target_unreachable':
-      return 'COMMUNICATION_ERROR'
-    case 'process_exception':
-      return 'EXECUTION_EXCEPTION'
-    default:
-      return 'ERROR'
-  }
-}
-
 /** The application return code of a Shareable; absent means `OK`. */
 export function returnCodeOf(body: Shareable): string {
-  const code = body.headers.get('__rc__')
-  return typeof code === 'string' ? code : 'OK'
+  return body.textHeader('__rc__') ?? 'OK'
 }

@@ -1,8 +1,9 @@
 import type { Cell, CellRequest } from '@hanse/cellnet'
-import { type AbortOptions, messageOf } from '@hanse/contract'
+import { type AbortOptions, type Logger, PlatformError } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import { AdminMessage } from '../messages/admin-message.ts'
 import { CHANNEL } from '../names.ts'
+import type { ActingPerson } from './acting-person.ts'
 
 /** Topics of the server's commands to a site (`spec/session.md` §5.2). */
 export const COMMAND = {
@@ -34,17 +35,12 @@ export const COMMAND_HEADER = {
   submitterRole: '_submitterRole',
   reservation: '_resource_reserve_token',
   returnCode: '_rtnCode',
+  /** In an answer: id of the message it answers. */
+  reference: '_refMsgId',
 } as const
 
 /** What stock puts before the text of a start that failed, under an ok code. */
 const ERROR_TEXT_PREFIX = 'NVFLARE_ERROR'
-
-/** A person on whose behalf a command is given. */
-export interface ActingPerson {
-  readonly name: string
-  readonly organization: string
-  readonly role: string
-}
 
 export interface SiteCommand {
   readonly topic: string
@@ -98,18 +94,26 @@ function outcomeOf(body: FobsValue, topic: string): CommandOutcome {
   return { ok: true, body: body.body }
 }
 
-/** @returns the answer's body; @throws to answer with an error whose text is the exception's message */
+/**
+ * @returns the answer's body
+ * @throws {PlatformError} to refuse with its message; of anything else the asker learns only that it happened
+ */
 export type SiteCommandHandler = (
   command: SiteCommand,
   request: CellRequest,
 ) => FobsValue | Promise<FobsValue>
+
+export interface ServeCommandsComponents {
+  readonly cell: Cell
+  readonly logger: Logger
+}
 
 /**
  * Serves commands on channel `admin`. They are told apart by the topic of the AdminMessage: the cell's topic means
  * nothing there. `authorize` is asked before any handler and throws to refuse.
  */
 export function serveCommands(
-  cell: Cell,
+  { cell, logger }: ServeCommandsComponents,
   handlers: ReadonlyMap<string, SiteCommandHandler>,
   authorize: (command: SiteCommand, request: CellRequest) => void | Promise<void>,
 ): void {
@@ -120,25 +124,25 @@ export function serveCommands(
     const command: SiteCommand = { topic: body.topic, headers: body.headers, body: body.body }
     const handler = handlers.get(body.topic)
     if (handler === undefined)
-      return { body: errorReply(body.topic, `invalid_request: unknown command ${body.topic}`) }
+      return { body: replyTo(body, '_error', `invalid_request: unknown command ${body.topic}`) }
     try {
       await authorize(command, request)
-      const reply = new AdminMessage(
-        `reply_${body.topic}`,
-        await handler(command, request),
-        new Map(),
-      )
-      reply.headers.set(COMMAND_HEADER.returnCode, '_ok')
-      return { body: reply }
+      return { body: replyTo(body, '_ok', await handler(command, request)) }
     } catch (error) {
-      return { body: errorReply(body.topic, messageOf(error)) }
+      if (error instanceof PlatformError) return { body: replyTo(body, '_error', error.message) }
+      // Its words may hold paths and values of this place.
+      logger.error('a command failed', { topic: body.topic, error })
+      return { body: replyTo(body, '_error', 'exception_occurred: the log of this place says why') }
     }
   })
 }
 
-function errorReply(topic: string, text: string): AdminMessage {
-  const headers = new Map<string, FobsValue>([[COMMAND_HEADER.returnCode, '_error']])
-  return new AdminMessage(`reply_${topic}`, text, headers)
+function replyTo(command: AdminMessage, code: '_ok' | '_error', body: FobsValue): AdminMessage {
+  const headers = new Map<string, FobsValue>([
+    [COMMAND_HEADER.returnCode, code],
+    [COMMAND_HEADER.reference, command.id],
+  ])
+  return new AdminMessage(`reply_${command.topic}`, body, headers)
 }
 
 /** A header's text; empty if it is absent or of another type. */

@@ -1,5 +1,6 @@
 import type { Cell, HeaderValue, ReplyMessage } from '@hanse/cellnet'
-import type { AbortOptions, Clock, Logger } from '@hanse/contract'
+import { type AbortOptions, type Clock, type Logger, messageOf } from '@hanse/contract'
+import { abortableDelay } from '../abortable-delay.ts'
 import type { Credentials } from '../authentication/stamps.ts'
 import type { ParticipantKind } from '../authentication/token.ts'
 import { FLContext } from '../messages/fl-context.ts'
@@ -12,7 +13,6 @@ import {
   SERVER_CELL,
 } from '../names.ts'
 import { SessionError } from '../session-error.ts'
-import { abortableDelay } from './abortable-delay.ts'
 import { type ProofSigner, type ProofVerifier, type ProvenIdentity, proofText } from './proofs.ts'
 
 export interface LoginComponents {
@@ -45,6 +45,8 @@ export interface Login {
 }
 
 const WIRE_KIND = { site: 'regular', admin: 'admin', relay: 'relay' } as const
+/** A server that forgets this often does not want us. */
+const MAX_FORGOTTEN = 3
 const UNREACHABLE: ReadonlySet<string> = new Set(['target_unreachable', 'comm_error', 'timeout'])
 
 /**
@@ -53,17 +55,22 @@ const UNREACHABLE: ReadonlySet<string> = new Set(['target_unreachable', 'comm_er
  * @throws {SessionError} `ERR_SERVER_IDENTITY`, `ERR_LOGIN_REFUSED`, `ERR_LOGIN_PROTOCOL`
  */
 export async function login(components: LoginComponents, options: LoginOptions): Promise<Login> {
-  for (;;) {
+  for (let forgotten = 0; ; ) {
     const challenge = await requestChallenge(components, options)
     const server = await verifyServer(components, options, challenge)
     const reply = await requestRegistration(components, options, challenge.serverNonce)
-    if (UNREACHABLE.has(reply.returnCode)) {
-      // A nonce is good for one attempt: start over.
-      await abortableDelay(components.clock, options.retryIntervalMs ?? 2_000, options)
-      continue
-    }
-    return { credentials: await readCredentials(components, challenge, reply), server }
+    const wasForgotten = isForgotten(reply)
+    if (wasForgotten) forgotten += 1
+    if (!UNREACHABLE.has(reply.returnCode) && (!wasForgotten || forgotten > MAX_FORGOTTEN))
+      return { credentials: await readCredentials(components, challenge, reply), server }
+    // A nonce is good for one attempt: start over.
+    await abortableDelay(components.clock, options.retryIntervalMs ?? 2_000, options)
   }
+}
+
+/** The server was started anew, or lost our challenge otherwise, before our registration came. */
+function isForgotten({ returnCode, error }: ReplyMessage): boolean {
+  return returnCode === 'unauthenticated' && error?.startsWith('no registration session') === true
 }
 
 interface Challenge {
@@ -133,7 +140,7 @@ async function verifyServer(
   } catch (cause) {
     throw new SessionError(
       'ERR_SERVER_IDENTITY',
-      `the server did not prove that it is '${options.serverIdentity}': ${cause instanceof Error ? cause.message : String(cause)}`,
+      `the server did not prove that it is '${options.serverIdentity}': ${messageOf(cause)}`,
       {},
       { cause },
     )
@@ -181,13 +188,17 @@ async function readCredentials(
       'ERR_LOGIN_REFUSED',
       `the server did not accept the certificate of '${signer.name}'; is this kit of the same league, and still valid?`,
     )
-  await verifier.verify({
-    certificateChain: challenge.certificateChain,
-    expectedName: challenge.name,
-    usage: 'server',
-    signed: proofText(signer.name, token),
-    signature: Uint8Array.fromBase64(tokenSignature),
-  })
+  try {
+    await verifier.verify({
+      certificateChain: challenge.certificateChain,
+      expectedName: challenge.name,
+      usage: 'server',
+      signed: proofText(signer.name, token),
+      signature: Uint8Array.fromBase64(tokenSignature),
+    })
+  } catch (cause) {
+    throw malformed('register', `the token's signature does not hold: ${messageOf(cause)}`, cause)
+  }
   return {
     name: signer.name,
     token,
@@ -204,9 +215,11 @@ function refused(step: string, reply: ReplyMessage): SessionError {
   )
 }
 
-function malformed(step: string, what: string): SessionError {
+function malformed(step: string, what: string, cause?: unknown): SessionError {
   return new SessionError(
     'ERR_LOGIN_PROTOCOL',
-    `the server's answer to ${step} cannot be read: ${what}`,
+    `the server's answer to ${step} cannot be used: ${what}`,
+    {},
+    { cause },
   )
 }

@@ -1,12 +1,12 @@
 import type { Cell, ReplyMessage } from '@hanse/cellnet'
 import type { AbortOptions, Clock, Logger } from '@hanse/contract'
+import { abortableDelay } from '../abortable-delay.ts'
 import {
   notifyAux,
   type PublicProperties,
   requestAux,
   returnCodeOf,
 } from '../aux-messages/aux-messages.ts'
-import { abortableDelay } from '../login/abortable-delay.ts'
 import { FLContext } from '../messages/fl-context.ts'
 import { Shareable } from '../messages/shareable.ts'
 import { CELL_HEADER, CHANNEL } from '../names.ts'
@@ -43,9 +43,15 @@ export type Submission = 'accepted' | 'not-wanted'
 const CHECK_INTERVAL_MS = 5_000
 const CHECK_TIMEOUT_MS = 5_000
 const FETCH_INTERVAL_MS = 500
+const SYNC_INTERVAL_MS = 100
+const SYNC_TIMEOUT_MS = 2_000
+/** Longest pause that a server may ask for. */
+const MAX_WAIT_MS = 60_000
+/** Answers to a task check that say nothing of the task; `ERROR` also stands for an answer that is no Shareable. */
 const RETRIED_CHECKS: ReadonlySet<string> = new Set([
   'COMMUNICATION_ERROR',
   'SERVER_NOT_READY',
+  'service_unavailable',
   'ERROR',
 ])
 
@@ -74,7 +80,7 @@ export class TaskClient {
         TASK_TOPIC.sync,
         new Shareable(),
         this.#options.ownProperties,
-        { timeoutMs: 2_000, optional: true, signal },
+        { timeoutMs: SYNC_TIMEOUT_MS, optional: true, signal },
       )
       if (returnCodeOf(reply) === 'OK') return
       if (clock.now() >= deadline)
@@ -82,7 +88,7 @@ export class TaskClient {
           'ERR_SERVER_UNREACHABLE',
           `the server's job ${this.#options.serverCell} did not answer within the time for start-up (${returnCodeOf(reply)})`,
         )
-      await abortableDelay(clock, FETCH_INTERVAL_MS / 5, { signal })
+      await abortableDelay(clock, SYNC_INTERVAL_MS, { signal })
     }
   }
 
@@ -101,10 +107,12 @@ export class TaskClient {
   /**
    * Waits for the next task, as long as the run lasts; a link that is gone is waited for too.
    * @returns `undefined` at the end of the run
+   * @throws {SessionError} `ERR_NOT_A_PARTICIPANT`
    */
   async nextTask({ signal }: AbortOptions = {}): Promise<ReceivedTask | undefined> {
     for (;;) {
       const reply = await this.#requestTask(signal)
+      throwIfForeign(reply)
       const answer = this.#readTask(reply)
       if (answer === 'end') return undefined
       if (typeof answer === 'object') {
@@ -118,6 +126,7 @@ export class TaskClient {
   /**
    * Hands in the result of `task`: asks first whether it is still wanted, tries again while the server cannot be
    * reached.
+   * @throws {SessionError} `ERR_NOT_A_PARTICIPANT`
    */
   async submit(
     task: ReceivedTask,
@@ -143,6 +152,7 @@ export class TaskClient {
           },
         )
         if (reply.returnCode === 'ok') return 'accepted'
+        throwIfForeign(reply)
         logger.warn('result not taken; trying again', {
           task: task.id,
           reason: reply.error ?? reply.returnCode,
@@ -177,10 +187,8 @@ export class TaskClient {
     if (name === END_OF_RUN) return 'end'
     const id = body.headers.get('__task_id__')
     if (typeof name !== 'string' || name === TRY_AGAIN || typeof id !== 'string' || id === '') {
-      const seconds = Number(body.headers.get('__wait_time__') ?? 2)
-      return Number.isFinite(seconds)
-        ? Math.min(Math.max(seconds, 0), 60) * 1000
-        : FETCH_INTERVAL_MS
+      const seconds = body.numberHeader('__wait_time__') ?? 2
+      return Math.min(Math.max(seconds * 1000, FETCH_INTERVAL_MS), MAX_WAIT_MS)
     }
     return { id, name, data: body }
   }
@@ -209,4 +217,13 @@ export class TaskClient {
     result.headers.set('__msg_root_id__', rootId)
     result.headers.set('__audit_event_id__', '')
   }
+}
+
+/** A server's job that does not know us will not get to know us: asking again would never end. */
+function throwIfForeign({ returnCode, error }: ReplyMessage): void {
+  if (returnCode === 'authentication_error')
+    throw new SessionError(
+      'ERR_NOT_A_PARTICIPANT',
+      `the server's job does not take this site for a participant: ${error ?? 'no reason given'}`,
+    )
 }

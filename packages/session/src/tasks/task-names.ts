@@ -8,6 +8,9 @@ export const TASK_TOPIC = {
   endRun: '__end_run__',
 } as const
 
+/** Aux topic of events that a site's job tells its server's job (`spec/session.md` §6.14). */
+export const EVENT_TOPIC = 'fed.event'
+
 /** Task name that says: nothing to do now. */
 export const TRY_AGAIN = '__try_again__'
 

@@ -4,7 +4,8 @@ import type { FobsValue } from '@hanse/fobs'
 import { handleAux, outcome, type PublicProperties } from '../aux-messages/aux-messages.ts'
 import { FLContext } from '../messages/fl-context.ts'
 import { Shareable } from '../messages/shareable.ts'
-import { CHANNEL, isAtOrBelow } from '../names.ts'
+import { CHANNEL } from '../names.ts'
+import { participantLookup } from './participant-lookup.ts'
 import { END_OF_RUN, TASK_TOPIC, TRY_AGAIN } from './task-names.ts'
 
 /** What a polling site gets. */
@@ -26,9 +27,7 @@ export type TaskOffer =
 
 /** What the server's job offers to its sites. */
 export interface TaskSource {
-  /**
-   * The next task of `site`, waiting up to `holdMs` for one.
-   */
+  /** The next task of `site`, waiting up to `holdMs` for one. */
   next(site: string, options: AbortOptions & { readonly holdMs: number }): Promise<TaskOffer>
   isStanding(taskId: string): boolean
   /** Takes a result whole, or drops it by the rules of `spec/session.md` §7.3. */
@@ -55,11 +54,7 @@ export interface TaskServiceOptions {
 export function serveTasks(cell: Cell, source: TaskSource, options: TaskServiceOptions): void {
   const { jobId, ownProperties } = options
 
-  function participantOf(origin: string): string | undefined {
-    for (const [name, parent] of options.participants)
-      if (isAtOrBelow(origin, `${parent}.${jobId}`)) return name
-    return undefined
-  }
+  const participantOf = participantLookup(jobId, options.participants)
 
   function asParticipant(
     serve: (
@@ -90,7 +85,9 @@ export function serveTasks(cell: Cell, source: TaskSource, options: TaskServiceO
     CHANNEL.serverCommand,
     TASK_TOPIC.get,
     asParticipant(async (site, body, _request, abort) => {
-      if (runOf(body) !== jobId) return { body: emptyAnswer(END_OF_RUN, options) }
+      const run = runOf(body)
+      if (run === undefined) return { body: emptyAnswer(TRY_AGAIN, options) }
+      if (run !== jobId) return { body: emptyAnswer(END_OF_RUN, options) }
       const offer = await source.next(site, { ...abort, holdMs: options.holdMs })
       switch (offer.kind) {
         case 'end':
@@ -112,11 +109,10 @@ export function serveTasks(cell: Cell, source: TaskSource, options: TaskServiceO
     CHANNEL.serverCommand,
     TASK_TOPIC.submit,
     asParticipant(async (site, result) => {
-      const cookies = result.headers.get('__cookie_jar__')
-      const taskId = cookies instanceof Map ? cookies.get('__task_id__') : undefined
-      const taskName = result.headers.get('__task_name__')
+      const taskId = result.mapHeader('__cookie_jar__')?.get('__task_id__')
+      const taskName = result.textHeader('__task_name__')
       // Answered with ok all the same, as stock does: an error would make the site send it again.
-      if (runOf(result) === jobId && typeof taskId === 'string' && typeof taskName === 'string')
+      if (runOf(result) === jobId && typeof taskId === 'string' && taskName !== undefined)
         await source.submit(site, taskId, taskName, result)
       return { body: '' }
     }),
@@ -125,7 +121,7 @@ export function serveTasks(cell: Cell, source: TaskSource, options: TaskServiceO
   const aux = (topic: string, answer: (body: Shareable) => Shareable | undefined) =>
     handleAux(cell, topic, ownProperties, ({ origin, body }) => {
       const site = participantOf(origin)
-      if (site === undefined) return outcome('ERROR')
+      if (site === undefined) return outcome('unauthenticated')
       source.onSign(site)
       return answer(body)
     })
@@ -133,8 +129,8 @@ export function serveTasks(cell: Cell, source: TaskSource, options: TaskServiceO
   aux(TASK_TOPIC.sync, () => outcome('OK'))
   aux(TASK_TOPIC.jobHeartbeat, () => undefined)
   aux(TASK_TOPIC.check, (body) => {
-    const taskId = body.headers.get('__task_id__')
-    if (typeof taskId !== 'string') return outcome('BAD_REQUEST_DATA')
+    const taskId = body.textHeader('__task_id__')
+    if (taskId === undefined) return outcome('BAD_REQUEST_DATA')
     return outcome(source.isStanding(taskId) ? 'OK' : 'TASK_UNKNOWN')
   })
 }

@@ -1,0 +1,18 @@
+import type { JsonObject } from '@hanse/contract'
+import { textIn } from '../json-values.ts'
+
+/** A person on whose behalf a command is given. */
+export interface ActingPerson {
+  readonly name: string
+  readonly organization: string
+  readonly role: string
+}
+
+/** Who submitted a job, as its meta says; empty texts for what it does not say. */
+export function submitterOf(meta: JsonObject): ActingPerson {
+  return {
+    name: textIn(meta, 'submitter_name'),
+    organization: textIn(meta, 'submitter_org'),
+    role: textIn(meta, 'submitter_role'),
+  }
+}

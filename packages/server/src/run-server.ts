@@ -17,14 +17,14 @@ import {
 import { decide, readPolicy } from '@hanse/policy'
 import type { ServerKit } from '@hanse/provision'
 import {
-  adminCodecs,
   type Applicant,
+  adminCodecs,
   createTokenGuard,
-  platformCodecs,
   type PublicProperties,
+  platformCodecs,
   SERVER_CELL,
-  serverStamp,
   serveRegistration,
+  serverStamp,
   type TokenClaims,
 } from '@hanse/session'
 import { openFileJobStore } from '@hanse/store-file'
@@ -39,7 +39,12 @@ import { SiteRegistry } from './sites/site-registry.ts'
 export type ServerEvent =
   | { readonly event: 'ready'; readonly server: string; readonly url: string }
   | { readonly event: 'site-joined' | 'site-left'; readonly site: string; readonly reason?: string }
-  | { readonly event: 'job'; readonly job: string; readonly status: string; readonly reason?: string }
+  | {
+      readonly event: 'job'
+      readonly job: string
+      readonly status: string
+      readonly reason?: string
+    }
 
 export interface RunServerOptions {
   readonly kit: ServerKit
@@ -68,10 +73,13 @@ export async function runServer(options: RunServerOptions): Promise<void> {
     { clock },
     { self: { name: kit.name } },
   )
-  for (const warning of kit.warnings) await audit.append(ownEvent(kit, 'kit.load', 'warning', warning))
+  for (const warning of kit.warnings)
+    await audit.append(ownEvent(kit, 'kit.load', 'warning', warning))
   const policy = readPolicy(kit.authorizationPolicy)
   if (policy.status !== 'loaded')
-    await audit.append(ownEvent(kit, 'policy.load', `policy-${policy.status}`, 'everything is denied'))
+    await audit.append(
+      ownEvent(kit, 'policy.load', `policy-${policy.status}`, 'everything is denied'),
+    )
 
   await using store = await openFileJobStore(join(state, 'jobs'), { logger })
   const recordRefusal = createRefusalRecorder({ log: audit, clock, logger })
@@ -115,9 +123,7 @@ export async function runServer(options: RunServerOptions): Promise<void> {
       onEvent({ event: 'job', job, status, ...(reason === undefined ? {} : { reason }) }),
   })
 
-  const guard = secure(cell, options, recordRefusal, processes, (claims) =>
-    sites.objection(claims),
-  )
+  const guard = secure(cell, options, recordRefusal, processes, (claims) => sites.objection(claims))
   cell.incoming(
     jobMembersFilter({
       participantsOf: (jobId) => jobs.participantsOf(jobId),
@@ -198,7 +204,9 @@ export async function runServer(options: RunServerOptions): Promise<void> {
   await jobs.start()
   const url = new URL(`${kit.server.scheme}://${kit.listen.host}:${kit.listen.port}`)
   await using _listener = await cell.listen(url, linkSecurity(kit), { adminNames: true })
-  await audit.append(ownEvent(kit, 'server.start', 'allowed', `serving ${kit.project} at ${url.host}`))
+  await audit.append(
+    ownEvent(kit, 'server.start', 'allowed', `serving ${kit.project} at ${url.host}`),
+  )
   onEvent({ event: 'ready', server: kit.name, url: url.href })
 
   using _sweep = everyFewSeconds(clock, () => sites.sweep())
@@ -310,9 +318,11 @@ function register(
             software: applicant.software,
             siteConfig: applicant.siteConfig,
           })
-        audit.append(loginEvent(applicant)).catch((error: unknown) =>
-          logger.error('login not recorded', { name: applicant.identity.name, error }),
-        )
+        audit
+          .append(loginEvent(applicant))
+          .catch((error: unknown) =>
+            logger.error('login not recorded', { name: applicant.identity.name, error }),
+          )
       },
       onRefused: ({ name, cell: origin, reason }) =>
         recordRefusal({
@@ -389,4 +399,3 @@ function aborted(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => resolve(), { once: true })
   })
 }
-

@@ -1,7 +1,4 @@
-import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { openArchive } from '@hanse/archive'
 import type { ByteSource } from '@hanse/cellnet'
 import { hasCode, type JobStore, type StoredJob } from '@hanse/contract'
 import { cloneJobMeta, deleteJob } from '@hanse/jobs'
@@ -18,8 +15,9 @@ import type {
   SiteStatus,
   SubmissionOutcome,
 } from './admin/server-control.ts'
-import type { JobService } from './jobs/job-service.ts'
 import { acceptJob } from './jobs/accept-job.ts'
+import { type JobService, LOG_BLOB } from './jobs/job-service.ts'
+import { logTail } from './jobs/log-tail.ts'
 import type { SiteRegistry } from './sites/site-registry.ts'
 
 export interface ServerControlComponents {
@@ -31,10 +29,9 @@ export interface ServerControlComponents {
   readonly software: string
 }
 
-const MAX_LOG_BYTES = 5 * 1024 * 1024
 const DEFAULT_STUDY = 'default'
 /** Blobs that every job has; what else there is are its components. */
-const OWN_BLOBS: ReadonlySet<string> = new Set(['data', 'meta', 'workspace', 'scheduled'])
+const OWN_BLOBS: ReadonlySet<string> = new Set(['data', 'meta', 'workspace', 'scheduled', LOG_BLOB])
 
 /** What people's commands come to at this server. */
 export class ServerControlService implements ServerControl {
@@ -90,7 +87,10 @@ export class ServerControlService implements ServerControl {
   jobProgress(id: string): JobProgress | undefined {
     const text = this.#components.jobs.progress(id)
     if (text === undefined) return undefined
-    const { round, totalRounds, sites, metrics } = JSON.parse(text) as Omit<JobProgress, 'metrics'> & {
+    const { round, totalRounds, sites, metrics } = JSON.parse(text) as Omit<
+      JobProgress,
+      'metrics'
+    > & {
       metrics: Record<string, number>
     } // written by our own job process
     return { round, totalRounds, sites, metrics: new Map(Object.entries(metrics)) }
@@ -166,31 +166,25 @@ export class ServerControlService implements ServerControl {
     }
   }
 
-  /** The log of a run under way, or of one whose results are kept. */
+  /** The log of a run under way, or of one that is over. */
   async #serverLog(id: string, file: string): Promise<string | undefined> {
+    if (file !== LOG_BLOB) return undefined
     const { jobs, store } = this.#components
     try {
-      return await tailOf(join(jobs.runFolder(id), file))
+      return await textOfParts(logTail(join(jobs.runFolder(id), LOG_BLOB)))
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw error
     }
-    const size = (await store.blobs(id)).find(({ name }) => name === 'workspace')?.size
-    if (size === undefined) return undefined
-    const zip: Uint8Array[] = []
-    for await (const part of store.readBlob(id, 'workspace')) zip.push(part)
-    await using archive = await openArchive(Buffer.concat(zip))
-    if (!archive.files.has(file)) return undefined
-    return new TextDecoder().decode(await archive.readWhole(file, MAX_LOG_BYTES * 10)).slice(-MAX_LOG_BYTES)
+    const kept = (await store.blobs(id)).some(({ name }) => name === LOG_BLOB)
+    return kept ? textOfParts(store.readBlob(id, LOG_BLOB)) : undefined
   }
 }
 
-/** The end of a file, at most 5 MiB as stock gives it. */
-async function tailOf(path: string): Promise<string> {
-  const { size } = await stat(path)
-  const parts: Buffer[] = []
-  for await (const part of createReadStream(path, { start: Math.max(0, size - MAX_LOG_BYTES) }))
-    parts.push(part as Buffer) // no encoding was set
-  return Buffer.concat(parts).toString('utf8')
+async function textOfParts(parts: AsyncIterable<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  for await (const part of parts) text += decoder.decode(part, { stream: true })
+  return text + decoder.decode()
 }
 
 function sourceOfText(text: string): ByteSource {
@@ -207,7 +201,12 @@ function sourceOfBlob(store: JobStore, id: string, blob: string, size: number): 
     async read(offset, length, options) {
       const bytes = new Uint8Array(length)
       let filled = 0
-      for await (const part of store.readBlob(id, blob, { start: offset, end: offset + length }, options)) {
+      for await (const part of store.readBlob(
+        id,
+        blob,
+        { start: offset, end: offset + length },
+        options,
+      )) {
         bytes.set(part, filled)
         filled += part.length
       }
@@ -215,4 +214,3 @@ function sourceOfBlob(store: JobStore, id: string, blob: string, size: number): 
     },
   }
 }
-

@@ -9,20 +9,25 @@ import { createMessageCipher } from '@hanse/pki'
 import type { SiteKit } from '@hanse/provision'
 import {
   adminCodecs,
+  type PublicProperties,
   participantStamp,
   platformCodecs,
-  type PublicProperties,
   SERVER_CELL,
 } from '@hanse/session'
-import { serverOnlyFilter } from './link/server-only-filter.ts'
 import { jobEgressFilter } from './job-egress.ts'
 import { SiteJobs } from './jobs/site-jobs.ts'
 import { Heartbeat } from './link/heartbeat.ts'
 import { ServerLink, type ServerLinkEvent } from './link/server-link.ts'
+import { serverOnlyFilter } from './link/server-only-filter.ts'
 import { resolveRuntimes } from './trainer-runtimes.ts'
 
 export type SiteEvent =
-  | { readonly event: 'ready'; readonly site: string; readonly server: string; readonly confinement: string }
+  | {
+      readonly event: 'ready'
+      readonly site: string
+      readonly server: string
+      readonly confinement: string
+    }
   | ServerLinkEvent
   | { readonly event: 'job-started' | 'job-ended'; readonly job: string; readonly reason?: string }
 
@@ -52,9 +57,19 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
   const { kit, clock, logger, onEvent, signal } = options
   const state = join(kit.directory, STATE)
   await mkdir(state, { recursive: true, mode: 0o700 })
-  await using audit = await openAuditLog(join(state, 'audit.jsonl'), { clock }, { self: { name: kit.name } })
+  await using audit = await openAuditLog(
+    join(state, 'audit.jsonl'),
+    { clock },
+    { self: { name: kit.name } },
+  )
   for (const warning of kit.warnings)
-    await audit.append({ actor: { name: kit.name }, act: 'kit.load', outcome: 'accepted', code: 'warning', text: warning })
+    await audit.append({
+      actor: { name: kit.name },
+      act: 'kit.load',
+      outcome: 'accepted',
+      code: 'warning',
+      text: warning,
+    })
 
   await using cell = createCell(
     kit.name,
@@ -73,7 +88,6 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
     ['__fqsn__', kit.name],
     ['__is_leaf__', true],
   ])
-  await using link = new ServerLink({ cell, kit, clock, logger, onEvent })
   const recordRefusal = createRefusalRecorder({ log: audit, clock, logger })
 
   await using jobs = await SiteJobs.open({
@@ -83,10 +97,14 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
     logger,
     audit,
     folder: join(state, 'runs'),
-    runtimes: resolveRuntimes(kit.hanse.trainerRuntimes, options.searchPath ?? '/usr/local/bin:/usr/bin:/bin'),
+    runtimes: resolveRuntimes(
+      kit.hanse.trainerRuntimes,
+      options.searchPath ?? '/usr/local/bin:/usr/bin:/bin',
+    ),
     logLevel: options.logLevel ?? 'info',
     software: options.software,
     onEvent,
+    recordRefusal,
   })
   cell.onPeer('misdeed', ({ fqcn, code, reason, connection }) =>
     recordRefusal({
@@ -127,9 +145,15 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
         }),
     }),
   )
+  // Dialled only now: nothing comes in before the filters are in place.
+  await using link = new ServerLink({ cell, kit, clock, logger, onEvent })
   cell.outgoing(participantStamp(kit.name, () => link.credentials))
 
-  const login = await link.login(ownProperties, options.software, { signal })
+  const login = await link.login(ownProperties, options.software, { signal }).catch((error) => {
+    if (signal.aborted) return undefined
+    throw error
+  })
+  if (login === undefined) return
   await audit.append({
     actor: { name: kit.name },
     act: 'login',
@@ -153,7 +177,12 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
     { project: kit.project, ownProperties, signal },
   )
   link.onReconnected = () => heartbeat.now()
-  onEvent({ event: 'ready', site: kit.name, server: login.server.name, confinement: jobs.confinement })
+  onEvent({
+    event: 'ready',
+    site: kit.name,
+    server: login.server.name,
+    confinement: jobs.confinement,
+  })
   await heartbeat.run()
   await jobs.stopAll()
   await link.quit(ownProperties)

@@ -15,7 +15,9 @@ export function resolveRuntimes(
   const resolved = new Map<string, TrainerRuntime>()
   for (const [name, runtime] of runtimes) {
     const program =
-      runtime.program === 'node' ? ownNodeRuntime().program : findProgram(runtime.program, searchPath)
+      runtime.program === 'node'
+        ? ownNodeRuntime().program
+        : findProgram(runtime.program, searchPath)
     if (program !== undefined) resolved.set(name, { ...runtime, program })
   }
   return resolved

@@ -9,8 +9,8 @@ import {
   EventBus,
   type RunContext,
   RunState,
-  runWorkflows,
   resolveVariables,
+  runWorkflows,
   type ServerApp,
   standardComponents,
   TaskBoard,
@@ -18,23 +18,24 @@ import {
 } from '@hanse/learning'
 import {
   CHANNEL,
+  EXIT_CODE,
   jobCell,
   notifyAux,
   type PublicProperties,
   SERVER_CELL,
   Shareable,
+  secureRandom,
   serveTasks,
   TASK_TOPIC,
 } from '@hanse/session'
 import { PARENT_TOPIC, STOP_TOPIC } from '../jobs/job-process-protocol.ts'
 import { fileSpools } from './file-spool.ts'
 import { folderRunFiles } from './folder-run-files.ts'
+import { MetricJournal } from './metric-journal.ts'
 import { ParticipantWatch } from './participant-watch.ts'
 import { RoundJournal } from './round-journal.ts'
 import type { RunFile } from './run-file.ts'
-
-/** Exit codes of a job process; `spec/session.md` §6.4. */
-export const EXIT = { ok: 0, executionError: 1, aborted: 9, exception: 101, config: 103 } as const
+import { SiteEvents } from './site-events.ts'
 
 export interface ServerJobComponents {
   /** The job's cell, linked to its server. */
@@ -94,14 +95,14 @@ class ServerJob {
     try {
       await this.#runWorkflows()
       await this.#reportEnd(false, '')
-      return EXIT.ok
+      return EXIT_CODE.ok
     } catch (error) {
       const stopped = this.#stop.signal.reason as unknown
       const cause = stopped instanceof RunStopped ? stopped : error
       const byPerson = cause instanceof RunStopped && cause.byPerson
       logger.error('the run ended early', { error: cause })
       await this.#reportEnd(!byPerson, messageOf(cause))
-      return byPerson ? EXIT.aborted : EXIT.executionError
+      return byPerson ? EXIT_CODE.aborted : EXIT_CODE.executionError
     }
   }
 
@@ -146,8 +147,17 @@ class ServerJob {
       },
     })
     this.#serve(board, watch, settings.waitSeconds)
+    const siteEvents = new SiteEvents(
+      { cell, logger, fire: (event) => events.fire(event), onSign: (site) => watch.alive(site) },
+      {
+        jobId: this.#run.jobId,
+        participants: this.#participantCells(),
+        ownProperties: this.#ownProperties,
+      },
+    )
 
     for (const handler of app.handlers) events.add(handler)
+    events.add(new MetricJournal({ files: context.files, clock, logger }))
     events.add(new RoundJournal(context.files, (progress) => this.#tellProgress(progress)))
     await cell.request(SERVER_CELL, CHANNEL.serverParent, PARENT_TOPIC.ready, null, {
       timeoutMs: STATUS_TIMEOUT_MS,
@@ -167,6 +177,7 @@ class ServerJob {
       ),
       signal,
     )
+    await siteEvents.settled()
     board.end()
     await this.#tellEndOfRun()
   }
@@ -182,6 +193,10 @@ class ServerJob {
         ['JOB_CUSTOM_DIR', join(this.#folder, APP, 'custom')],
       ]),
     })
+  }
+
+  #participantCells(): ReadonlyMap<string, string> {
+    return new Map(this.#run.participants.map(({ name, cell }) => [name, cell]))
   }
 
   #build(
@@ -227,7 +242,7 @@ class ServerJob {
       },
       {
         jobId: this.#run.jobId,
-        participants: new Map(this.#run.participants.map(({ name, cell }) => [name, cell])),
+        participants: this.#participantCells(),
         ownProperties: this.#ownProperties,
         waitSeconds,
         holdMs: HOLD_MS,
@@ -348,10 +363,4 @@ async function untilAborted<Value>(promise: Promise<Value>, signal: AbortSignal)
     signal.removeEventListener('abort', onAbort)
     promise.catch(() => undefined)
   }
-}
-
-/** Uniform in [0, 1), for filters on which privacy depends. */
-function secureRandom(): number {
-  const [high, low] = crypto.getRandomValues(new Uint32Array(2)) as unknown as [number, number]
-  return (high * 2 ** 21 + (low >>> 11)) / 2 ** 53
 }

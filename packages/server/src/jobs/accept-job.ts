@@ -31,7 +31,9 @@ export async function acceptJob(
   try {
     await using archive = await openArchive(submission.archiveFile)
     const job = await checkJob(components, submission, archive)
-    return Array.isArray(job) ? { ok: false, problems: job } : await keepJob(components, submission, job)
+    return Array.isArray(job)
+      ? { ok: false, problems: job }
+      : await keepJob(components, submission, job)
   } catch (error) {
     // What the archive itself breaks; faults of ours have other codes.
     if (error instanceof PlatformError && error.code.startsWith('ERR_ARCHIVE'))
@@ -59,7 +61,8 @@ async function checkJob(
     submitter: submitterIdentity(submitter),
     meta: job.meta,
   })
-  if (verdict.ok || (verdict.code === 'unsigned' && kit.settings.requireSignedJobs === false)) return job
+  if (verdict.ok || (verdict.code === 'unsigned' && kit.settings.requireSignedJobs === false))
+    return job
   return [`the job's signature is refused: ${verdict.place}: ${verdict.reason}`]
 }
 
@@ -74,7 +77,8 @@ async function keepJob(
     study,
     now: now(),
   })
-  const properties = Object.keys(customProperties).length === 0 ? {} : { custom_props: customProperties }
+  const properties =
+    Object.keys(customProperties).length === 0 ? {} : { custom_props: customProperties }
   const stored = await store.create({ ...meta, ...properties }, createReadStream(archiveFile))
   return { ok: true, jobId: stored.id }
 }

@@ -6,14 +6,17 @@ import {
   type Logger,
   messageOf,
 } from '@hanse/contract'
+import type { FobsValue } from '@hanse/fobs'
 import {
   type ActingPerson,
   COMMAND,
   COMMAND_HEADER,
   type CommandOutcome,
   commandSite,
+  EXIT_CODE,
   fobsOfJson,
   personHeaders,
+  Shareable,
 } from '@hanse/session'
 import type { SiteAbsence, SiteRecord } from '../sites/site-registry.ts'
 import type { JobExit, ServerJobProcess } from './server-job-process.ts'
@@ -23,6 +26,8 @@ export type RunEnding =
   | { readonly outcome: 'completed' }
   /** Too few sites can take part now; nothing was started. Tried again later. */
   | { readonly outcome: 'no-resource'; readonly reason: string }
+  /** The job was aborted or deleted while sites were asked; nothing was started. */
+  | { readonly outcome: 'withdrawn' }
   | {
       readonly outcome: 'aborted' | 'failed-to-run' | 'execution-exception' | 'abnormal'
       readonly reason: string
@@ -36,6 +41,8 @@ export interface RunPlan {
   readonly minSites: number
   readonly mandatorySites: readonly string[]
   readonly sites: readonly PlannedSite[]
+  /** How long a site may be without a link before its part counts as over. */
+  readonly graceMs: number
 }
 
 export interface PlannedSite {
@@ -47,16 +54,30 @@ export interface PlannedSite {
   readonly resources: JsonObject
 }
 
+/** What a site answered to one step of a run. */
+export interface SiteAnswer {
+  readonly step: 'check-resources' | 'deploy' | 'start'
+  readonly site: string
+  /** Why not; empty if it said yes. */
+  readonly refusal: string
+}
+
 export interface JobRunComponents {
   readonly cell: Cell
   readonly clock: Clock
   readonly logger: Logger
   /** Puts the server's own app in place and starts its process, which finds `participants` in its run file. */
   startServerJob(participants: readonly RunParticipant[]): Promise<ServerJobProcess>
-  /** Enough sites can take part; from now on the job counts as dispatched. */
-  onReserved(): Promise<void>
+  /**
+   * Enough sites can take part; from now on the job counts as dispatched.
+   * @returns false if it must not run any more
+   */
+  onReserved(): Promise<boolean>
+  /** @param details one line a site, as stock words them */
   onDeployed(details: readonly string[]): Promise<void>
   onRunning(participants: readonly string[]): Promise<void>
+  /** For the record. */
+  onAnswer(answer: SiteAnswer): void
 }
 
 export interface RunParticipant {
@@ -68,54 +89,69 @@ export interface JobRunTimes {
   readonly resourceCheckMs: number
   readonly deployMs: number
   readonly startMs: number
+  /** How long the server's own process may take until it serves its sites. */
+  readonly readyMs: number
   readonly abortMs: number
   /** How long the server's own process may take to stop after an abort. */
   readonly stopMs: number
-  /** How long a site whose link is gone is waited for. */
-  readonly absenceMs: number
-  /** When sites that have not reported after the end of the run are told to stop. */
-  readonly endOfRunMs: number
+  /** How long sites may take to end their part after the server's process ended well; then they are told to. */
+  readonly endRunMs: number
   /** How long final reports of sites are awaited after the server's process ended well. */
   readonly finalReportMs: number
 }
 
-/** Stock times; `spec/session.md` §6. */
+/** Stock times where stock has them; `spec/session.md` §6. */
 export const DEFAULT_RUN_TIMES: JobRunTimes = {
   resourceCheckMs: 15_000,
   deployMs: 60_000,
   startMs: 20_000,
+  readyMs: 60_000,
   abortMs: 2_000,
   stopMs: 10_000,
-  absenceMs: 15_000,
-  endOfRunMs: 10_000,
+  endRunMs: 10_000,
   finalReportMs: 900_000,
 }
 
+/** How far a site got, or may have got: what has to be undone when the run ends. */
+type Stage = 'reserved' | 'deploying' | 'starting' | 'started'
+
 interface Participant extends PlannedSite {
-  reservation: string
+  readonly reservation: string
+  stage: Stage
+  /** Its part has ended, for better or worse: it can neither come back nor be stopped. */
+  over: boolean
   /** It has listed the job in a heartbeat. */
   hasReported: boolean
-  /** Set once the site has said how its part ended, or will never say. */
-  readonly reported: PromiseWithResolvers<void>
-  isOver: boolean
-  /** Runs while the site's link is gone: a report is awaited only so long. */
+  /** Ends the wait for a site whose link is lost. */
   absence: Disposable | undefined
+  /** Resolves once the site has said how its part ended, or will not say. */
+  readonly reported: PromiseWithResolvers<void>
 }
 
-/** Exit codes of a site's job process that end the job; `spec/session.md` §6.15. */
-const FATAL_EXIT_CODES: ReadonlySet<number> = new Set([9, 101, 102, 103, 104])
+/** What a fatal exit code of a site's job process means for the job; `spec/session.md` §6.15. */
+const OUTCOME_OF_SITE_EXIT: ReadonlyMap<number, 'aborted' | 'abnormal' | 'execution-exception'> =
+  new Map([
+    [EXIT_CODE.aborted, 'aborted'],
+    [EXIT_CODE.exception, 'execution-exception'],
+    [EXIT_CODE.unsafeComponent, 'aborted'],
+    [EXIT_CODE.config, 'execution-exception'],
+    [EXIT_CODE.infrastructure, 'abnormal'],
+  ])
 
 /** One run of one job, from asking for resources to the last report (`spec/session.md` §6). */
 export class JobRun {
   readonly #components: JobRunComponents
   readonly #plan: RunPlan
   readonly #times: JobRunTimes
+  /** Sites that take part, by name. */
   readonly #participants = new Map<string, Participant>()
+  /** All that ever reserved, also those that left. */
+  readonly #reserved: Participant[] = []
   readonly #abort = new AbortController()
   #process: ServerJobProcess | undefined
-  #phase: 'reserving' | 'deploying' | 'starting' | 'running' | 'ended' = 'reserving'
-  /** What went wrong first, as the places where it did put it. */
-  #failure: RunEnding | undefined
+  #phase: 'preparing' | 'running' | 'ended' = 'preparing'
+  /** What went wrong first, as the place where it did put it. */
+  #failure: Exclude<RunEnding, { outcome: 'completed' }> | undefined
 
   constructor(components: JobRunComponents, plan: RunPlan, times: JobRunTimes = DEFAULT_RUN_TIMES) {
     this.#components = components
@@ -127,27 +163,85 @@ export class JobRun {
     return this.#plan.jobId
   }
 
-  /** Names of the sites that take part; more or fewer while sites come and go. */
+  /** Names of the sites that take part now. */
   participants(): readonly string[] {
     return [...this.#participants.keys()]
   }
 
+  /** Cells of the sites that take part now. */
   participantCells(): readonly string[] {
-    return [...this.#participants.values()].map(({ site }) => site.cell)
+    return Array.from(this.#participants.values(), ({ site }) => site.cell)
   }
 
   /** Runs to the end; never throws. */
   async run(): Promise<RunEnding> {
-    const ending = await this.#runToEnd()
+    const ending = await this.#toEnd()
     this.#phase = 'ended'
-    const isOverAnyway = ending.outcome === 'completed' || ending.outcome === 'no-resource'
-    if (!isOverAnyway) await this.#tellToStop([...this.#participants.values()])
-    for (const { absence } of this.#participants.values()) absence?.[Symbol.dispose]()
+    for (const { absence } of this.#reserved) absence?.[Symbol.dispose]()
+    await this.#dismissSites(ending)
     await this.#process?.[Symbol.asyncDispose]()
     return ending
   }
 
-  async #runToEnd(): Promise<RunEnding> {
+  /** Ends the run at a person's word. @returns false if it has ended already */
+  abort(by: string): boolean {
+    if (this.#phase === 'ended') return false
+    this.#fail({ outcome: 'aborted', reason: `aborted by ${by}` })
+    return true
+  }
+
+  /** A site is gone, or in doubt. */
+  siteAbsent(name: string, why: SiteAbsence): void {
+    const participant = this.#participants.get(name)
+    if (participant === undefined || this.#phase === 'ended') return
+    const certain = why !== 'connection-lost' && why !== 'heartbeat-missed'
+    participant.over ||= certain
+    if (why === 'connection-lost')
+      participant.absence ??= this.#components.clock.setTimer(
+        this.#plan.graceMs,
+        participant.reported.resolve,
+      )
+    else participant.reported.resolve()
+    this.#process?.reportDead(name, absenceText(name, why), certain)
+  }
+
+  /** A site that was in doubt speaks again. */
+  siteBack(name: string): void {
+    const participant = this.#participants.get(name)
+    if (participant === undefined || participant.over) return
+    participant.absence?.[Symbol.dispose]()
+    participant.absence = undefined
+    this.#process?.reportAlive(name)
+  }
+
+  /** A site's own account of how its part ended; `code` is its process's exit code. */
+  finalReport(name: string, code: number, reason: string): void {
+    const participant = this.#participants.get(name)
+    if (participant === undefined || this.#phase === 'ended') return
+    participant.over = true
+    participant.reported.resolve()
+    const outcome = OUTCOME_OF_SITE_EXIT.get(code)
+    const words = reason === '' ? `its job process ended with code ${code}` : reason
+    if (outcome !== undefined) this.#fail({ outcome, reason: `site '${name}': ${words}` })
+    // In doubt only: at the end of a run a site may report before our own process has ended.
+    else this.#process?.reportDead(name, `site '${name}' ended its part: ${words}`, false)
+  }
+
+  /** Whether the site said in a heartbeat that it runs the job. One that did and does not any more is in doubt. */
+  siteReports(name: string, runs: boolean): void {
+    const participant = this.#participants.get(name)
+    if (participant === undefined) return
+    if (!runs && participant.hasReported && !participant.over && this.#phase === 'running')
+      this.#process?.reportDead(name, `site '${name}' does not run the job any more`, false)
+    participant.hasReported ||= runs
+  }
+
+  #fail(failure: Exclude<RunEnding, { outcome: 'completed' }>): void {
+    this.#failure ??= failure
+    this.#abort.abort()
+  }
+
+  async #toEnd(): Promise<RunEnding> {
     try {
       return (
         (await this.#reserve()) ??
@@ -160,270 +254,270 @@ export class JobRun {
     }
   }
 
-  /** Ends the run at a person's word. */
-  abort(by: string): void {
-    this.#fail({ outcome: 'aborted', reason: `aborted by ${by}` })
-  }
-
-  /** A site is gone, or in doubt. */
-  siteAbsent(name: string, why: SiteAbsence): void {
-    const participant = this.#participants.get(name)
-    if (participant === undefined || this.#phase === 'ended') return
-    participant.absence?.[Symbol.dispose]()
-    if (why !== 'connection-lost') conclude(participant)
-    else
-      participant.absence = this.#components.clock.setTimer(this.#times.absenceMs, () =>
-        conclude(participant),
-      )
-    this.#process?.reportDead(name, absenceText(name, why), why === 'restarted' || why === 'quit')
-  }
-
-  siteBack(name: string): void {
-    const participant = this.#participants.get(name)
-    if (participant === undefined) return
-    participant.absence?.[Symbol.dispose]()
-    this.#process?.reportAlive(name)
-  }
-
-  /** A site's own account of how its part ended; `code` is its process's exit code. */
-  finalReport(name: string, code: number, reason: string): void {
-    const participant = this.#participants.get(name)
-    if (participant === undefined) return
-    conclude(participant)
-    if (!FATAL_EXIT_CODES.has(code) || this.#phase === 'ended') return
-    const outcome = code === 102 ? 'aborted' : code === 104 ? 'abnormal' : 'execution-exception'
-    const words = reason === '' ? `its job process ended with code ${code}` : reason
-    this.#fail({ outcome, reason: `site '${name}': ${words}` })
-  }
-
-  /** Whether the site said in a heartbeat that it runs the job. One that did and does not any more is in doubt. */
-  siteReports(name: string, runs: boolean): void {
-    const participant = this.#participants.get(name)
-    if (participant === undefined) return
-    if (!runs && participant.hasReported && this.#phase === 'running')
-      this.#process?.reportDead(name, `site '${name}' does not run the job any more`, false)
-    participant.hasReported ||= runs
-  }
-
-  #fail(ending: RunEnding): void {
-    this.#failure ??= ending
-    this.#abort.abort()
-  }
-
   /** Asks every planned site; keeps those that say yes. */
   async #reserve(): Promise<RunEnding | undefined> {
-    const answers = await this.#each(this.#plan.sites, async (planned) => {
-      const { submitter } = this.#plan
+    const { meta, submitter, sites } = this.#plan
+    const refusals = await this.#ask('check-resources', sites, async (planned) => {
       const answer = await this.#command(
         planned.site,
         COMMAND.checkResource,
         this.#times.resourceCheckMs,
-        planned.resources,
+        fobsOfJson(planned.resources),
         [
           [COMMAND_HEADER.adminCommand, 'check_resources'],
           [COMMAND_HEADER.requireAuthorization, 'false'],
-          [COMMAND_HEADER.jobMeta, fobsOfJson(this.#plan.meta)],
+          [COMMAND_HEADER.jobMeta, fobsOfJson(meta)],
           ...personHeaders(submitter, submitter),
         ],
       )
-      return reservationOf(answer)
+      const reservation = reservationOf(answer)
+      if (typeof reservation === 'string') return reservation
+      this.#join(planned, reservation.token)
+      return ''
     })
-    const refusals: string[] = []
-    for (const [planned, answer] of answers) {
-      if (typeof answer === 'string') refusals.push(`site '${planned.site.name}': ${answer}`)
-      else this.#join(planned, answer.reservation)
-    }
-    return this.#tooFew('no-resource', refusals, () => this.#cancelReservations())
+    const tooFew = this.#tooFew('no-resource', refusals)
+    if (tooFew !== undefined) return tooFew
+    return (await this.#components.onReserved()) ? undefined : { outcome: 'withdrawn' }
   }
 
   async #deploy(): Promise<RunEnding | undefined> {
-    this.#phase = 'deploying'
-    await this.#components.onReserved()
-    const answers = await this.#each([...this.#participants.values()], (participant) =>
-      this.#command(participant.site, COMMAND.deploy, this.#times.deployMs, participant.archive, [
-        [COMMAND_HEADER.appName, participant.app],
-        [COMMAND_HEADER.jobMeta, fobsOfJson(this.#plan.meta)],
+    const { meta, submitter } = this.#plan
+    const details: string[] = []
+    const refusals = await this.#ask('deploy', this.#participants.values(), async (participant) => {
+      const { site, app, archive } = participant
+      participant.stage = 'deploying'
+      const answer = await this.#command(site, COMMAND.deploy, this.#times.deployMs, archive, [
+        [COMMAND_HEADER.appName, app],
+        [COMMAND_HEADER.jobMeta, fobsOfJson(meta)],
         [COMMAND_HEADER.adminCommand, 'submit_job'],
         [COMMAND_HEADER.requireAuthorization, 'true'],
-        ...personHeaders(this.#plan.submitter, this.#plan.submitter),
-      ]),
-    )
-    const details = answers.map(
-      ([{ site }, answer]) => `${site.name}: ${answer.ok ? 'OK' : answer.reason}`,
-    )
-    await this.#components.onDeployed(details)
-    return this.#tooFew('failed-to-run', this.#leave(answers))
+        ...personHeaders(submitter, submitter),
+      ])
+      details.push(`${site.name}: ${answer.ok ? 'OK' : answer.reason}`)
+      return answer.ok ? '' : answer.reason
+    })
+    await this.#components.onDeployed(details.toSorted())
+    return this.#tooFew('failed-to-run', refusals)
   }
 
   /** The server's job first, then the sites'. */
   async #start(): Promise<RunEnding | undefined> {
-    this.#phase = 'starting'
+    if (this.#failure !== undefined) return this.#failure
     const participants = [...this.#participants.values()]
-    this.#process = await this.#components.startServerJob(
+    const process = await this.#components.startServerJob(
       participants.map(({ site }) => ({ name: site.name, cell: site.cell })),
     )
-    await Promise.race([this.#process.ready, this.#process.exited])
+    this.#process = process
+    const obstacle = await this.#untilReady(process)
+    if (obstacle !== undefined) return obstacle
     const meta = fobsOfJson({
       ...this.#plan.meta,
       job_clients: participants.map(({ site }) => jobClientOf(site)),
     })
-    const answers = await this.#each(participants, (participant) =>
-      this.#command(
-        participant.site,
+    const refusals = await this.#ask('start', participants, async (participant) => {
+      const { site, resources, reservation } = participant
+      participant.stage = 'starting'
+      const answer = await this.#command(
+        site,
         COMMAND.startJob,
         this.#times.startMs,
-        participant.resources,
+        fobsOfJson(resources),
         [
           [COMMAND_HEADER.jobMeta, meta],
-          [COMMAND_HEADER.reservation, participant.reservation],
+          [COMMAND_HEADER.reservation, reservation],
         ],
-      ),
-    )
-    const refusals = this.#leave(answers)
-    for (const [{ site }, answer] of answers)
-      if (!answer.ok)
-        this.#process.reportDead(
-          site.name,
-          `site '${site.name}' did not start: ${answer.reason}`,
-          true,
-        )
+      )
+      if (answer.ok) {
+        participant.stage = 'started'
+        return ''
+      }
+      process.reportDead(site.name, `site '${site.name}' did not start: ${answer.reason}`, true)
+      return answer.reason
+    })
     return this.#tooFew('failed-to-run', refusals)
+  }
+
+  /** @returns why the run cannot go on */
+  async #untilReady({ ready, exited, outcome }: ServerJobProcess): Promise<RunEnding | undefined> {
+    const late = Promise.withResolvers<RunEnding>()
+    const { readyMs } = this.#times
+    using _timer = this.#components.clock.setTimer(readyMs, () =>
+      late.resolve({
+        outcome: 'failed-to-run',
+        reason: `the server's job process was not ready within ${readyMs / 1000} s`,
+      }),
+    )
+    return Promise.race([
+      ready.then(() => this.#failure),
+      exited.then((exit) => this.#failure ?? notCompleted(endingOf(exit, outcome()))),
+      this.#aborted().then(() => this.#failure),
+      late.promise,
+    ])
   }
 
   async #supervise(): Promise<RunEnding> {
     this.#phase = 'running'
     const process = this.#process!
-    await this.#components.onRunning([...this.#participants.keys()])
-    const aborted = new Promise<'aborted'>((resolve) => {
-      if (this.#abort.signal.aborted) resolve('aborted')
-      this.#abort.signal.addEventListener('abort', () => resolve('aborted'), { once: true })
-    })
-    if ((await Promise.race([process.exited, aborted])) === 'aborted')
-      await process.stop(this.#times.stopMs)
-    const exit = await process.exited
-    const ending = this.#failure ?? endingOf(exit, process.outcome)
-    if (ending.outcome === 'completed') {
-      await this.#awaitFinalReports()
-      return this.#failure ?? ending
-    }
-    return ending
+    await this.#components.onRunning(this.participants())
+    await Promise.race([process.exited, this.#aborted()])
+    if (this.#abort.signal.aborted) await process.stop(this.#times.stopMs)
+    const ending = this.#failure ?? endingOf(await process.exited, process.outcome())
+    if (ending.outcome !== 'completed') return ending
+    await this.#awaitFinalReports()
+    return this.#failure ?? ending
   }
 
   /** Waits for the word of every site that is not gone. */
   async #awaitFinalReports(): Promise<void> {
-    const { clock } = this.#components
     const limit = Promise.withResolvers<void>()
+    const { clock, logger } = this.#components
     using _limit = clock.setTimer(this.#times.finalReportMs, limit.resolve)
-    // The run is over whether a site has heard of it or not; one that has not is told to stop.
-    using _reminder = clock.setTimer(this.#times.endOfRunMs, () => {
-      void this.#tellToStop([...this.#participants.values()].filter(({ isOver }) => !isOver))
+    using _nudge = clock.setTimer(this.#times.endRunMs, () => {
+      const late = [...this.#participants.values()].filter(({ over }) => !over)
+      logger.warn('sites have not ended their part', {
+        jobId: this.jobId,
+        sites: late.map(({ site }) => site.name),
+      })
+      for (const { site } of late) void this.#tellSite(site, COMMAND.abort)
     })
     const reports = [...this.#participants.values()].map(({ reported }) => reported.promise)
-    await Promise.race([Promise.all(reports), limit.promise])
+    await Promise.race([Promise.all(reports), limit.promise, this.#aborted()])
   }
 
-  /** Their answers change nothing. */
-  async #tellToStop(participants: readonly Participant[]): Promise<void> {
-    await this.#each(participants, ({ site }) =>
-      this.#command(site, COMMAND.abort, this.#times.abortMs, {}, []),
-    )
-  }
-
-  async #cancelReservations(): Promise<void> {
-    await this.#each([...this.#participants.values()], ({ site, resources, reservation }) =>
-      this.#command(site, COMMAND.cancelResource, this.#times.abortMs, resources, [
-        [COMMAND_HEADER.reservation, reservation],
-      ]),
+  /**
+   * Undoes at each site what was done there. Answers change nothing: a site that cannot be reached learns from its
+   * next heartbeat that the job is over.
+   */
+  async #dismissSites({ outcome }: RunEnding): Promise<void> {
+    await Promise.all(
+      this.#reserved.map(async ({ site, stage, over, resources, reservation }) => {
+        if (over || (stage === 'started' && outcome === 'completed')) return
+        if (stage === 'starting' || stage === 'started') await this.#tellSite(site, COMMAND.abort)
+        if (stage === 'started') return
+        await this.#tellSite(site, COMMAND.cancelResource, fobsOfJson(resources), [
+          [COMMAND_HEADER.reservation, reservation],
+        ])
+        if (stage !== 'reserved') await this.#tellSite(site, COMMAND.deleteRun)
+      }),
     )
   }
 
   #join(planned: PlannedSite, reservation: string): void {
-    this.#participants.set(planned.site.name, {
+    const participant: Participant = {
       ...planned,
       reservation,
+      stage: 'reserved',
+      over: false,
       hasReported: false,
-      reported: Promise.withResolvers(),
-      isOver: false,
       absence: undefined,
-    })
+      reported: Promise.withResolvers(),
+    }
+    this.#participants.set(planned.site.name, participant)
+    this.#reserved.push(participant)
   }
 
-  /** Drops the participants that refused. @returns their reasons */
-  #leave(answers: readonly (readonly [PlannedSite, CommandOutcome])[]): string[] {
-    const refusals: string[] = []
-    for (const [{ site }, answer] of answers) {
-      if (answer.ok) continue
-      this.#participants.delete(site.name)
-      refusals.push(`site '${site.name}': ${answer.reason}`)
-    }
-    return refusals
+  /** Asks all at once; those that refuse take no further part. @returns the refusals, in the order of the sites */
+  async #ask<Item extends PlannedSite>(
+    step: SiteAnswer['step'],
+    items: Iterable<Item>,
+    ask: (item: Item) => Promise<string>,
+  ): Promise<readonly string[]> {
+    const answers = await Promise.all(
+      Array.from(items, async (item) => {
+        const { name } = item.site
+        const refusal = await ask(item)
+        this.#components.onAnswer({ step, site: name, refusal })
+        if (refusal === '') return []
+        this.#participants.delete(name)
+        return [`site '${name}': ${refusal}`]
+      }),
+    )
+    return answers.flat()
   }
 
   /** An ending if fewer sites than the job asks for are left, or one that must be there is not. */
-  async #tooFew(
+  #tooFew(
     outcome: 'no-resource' | 'failed-to-run',
     refusals: readonly string[],
-    undo?: () => Promise<void>,
-  ): Promise<RunEnding | undefined> {
+  ): RunEnding | undefined {
     if (this.#failure !== undefined) return this.#failure
-    const missing = this.#plan.mandatorySites.filter((name) => !this.#participants.has(name))
+    const { minSites, mandatorySites } = this.#plan
+    const missing = mandatorySites.filter((name) => !this.#participants.has(name))
     const left = this.#participants.size
-    if (missing.length === 0 && left >= this.#plan.minSites) return undefined
+    if (missing.length === 0 && left >= minSites) return undefined
     const need =
       missing.length > 0
         ? `mandatory site(s) ${missing.join(', ')} cannot take part`
-        : `${left} of at least ${this.#plan.minSites} sites can take part`
-    await undo?.()
-    const ending: RunEnding = { outcome, reason: [need, ...refusals].join('; ') }
-    if (outcome !== 'no-resource') this.#failure = ending
-    return ending
+        : `${left} of at least ${minSites} sites can take part`
+    return { outcome, reason: [need, ...refusals].join('; ') }
   }
 
-  async #each<Item extends PlannedSite, Answer>(
-    items: readonly Item[],
-    ask: (item: Item) => Promise<Answer>,
-  ): Promise<readonly (readonly [Item, Answer])[]> {
-    return Promise.all(items.map(async (item) => [item, await ask(item)] as const))
+  #aborted(): Promise<void> {
+    const { signal } = this.#abort
+    return new Promise((resolve) => {
+      if (signal.aborted) resolve()
+      signal.addEventListener('abort', () => resolve(), { once: true })
+    })
   }
 
-  #command(
+  /** Gives a command of the run's own course; an abort of the run ends the wait for its answer. */
+  async #command(
     site: SiteRecord,
     topic: string,
     timeoutMs: number,
-    body: Uint8Array | JsonObject,
-    headers: readonly (readonly [string, ReturnType<typeof fobsOfJson>])[],
+    body: FobsValue,
+    headers: readonly (readonly [string, FobsValue])[],
+  ): Promise<CommandOutcome> {
+    const { signal } = this.#abort
+    try {
+      return await this.#send(site, topic, timeoutMs, body, headers, signal)
+    } catch (error) {
+      if (signal.aborted) return { ok: false, reason: 'the run was ended before it answered' }
+      throw error
+    }
+  }
+
+  async #tellSite(
+    site: SiteRecord,
+    topic: string,
+    body: FobsValue = '',
+    headers: readonly (readonly [string, FobsValue])[] = [],
+  ): Promise<void> {
+    const answer = await this.#send(site, topic, this.#times.abortMs, body, headers)
+    if (!answer.ok)
+      this.#components.logger.debug('a site did not do as told', {
+        jobId: this.jobId,
+        site: site.name,
+        topic,
+        reason: answer.reason,
+      })
+  }
+
+  #send(
+    site: SiteRecord,
+    topic: string,
+    timeoutMs: number,
+    body: FobsValue,
+    headers: readonly (readonly [string, FobsValue])[],
+    signal?: AbortSignal,
   ): Promise<CommandOutcome> {
     return commandSite(
       this.#components.cell,
       site.cell,
-      {
-        topic,
-        headers: new Map([[COMMAND_HEADER.jobId, this.#plan.jobId], ...headers]),
-        body: body instanceof Uint8Array ? body : fobsOfJson(body),
-      },
-      { timeoutMs },
+      { topic, headers: new Map([[COMMAND_HEADER.jobId, this.jobId], ...headers]), body },
+      { timeoutMs, signal },
     )
   }
 }
 
-/** Nothing more will be heard of the site's part. */
-function conclude(participant: Participant): void {
-  participant.isOver = true
-  participant.reported.resolve()
-}
-
 /** Reads the answer to a resource check: a reservation, or why not. */
-function reservationOf(answer: CommandOutcome): { readonly reservation: string } | string {
+function reservationOf(answer: CommandOutcome): { readonly token: string } | string {
   if (!answer.ok) return answer.reason
-  const { body } = answer
-  const headers =
-    typeof body === 'object' && body !== null && 'headers' in body ? body.headers : undefined
-  if (!(headers instanceof Map)) return 'the answer to the resource check cannot be read'
-  const reservation: unknown = headers.get('_resource_reserve_token')
-  const text = typeof reservation === 'string' ? reservation : ''
-  return headers.get('_is_resource_enough') === true
-    ? { reservation: text }
-    : text || 'not enough resources'
+  if (!(answer.body instanceof Shareable)) return 'the answer to the resource check cannot be read'
+  const token = answer.body.textHeader(COMMAND_HEADER.reservation) ?? ''
+  return answer.body.booleanHeader('_is_resource_enough') === true
+    ? { token }
+    : token || 'not enough resources'
 }
 
 /** What every participant learns of every other; `spec/session.md` §6.3. */
@@ -453,14 +547,20 @@ function absenceText(name: string, why: SiteAbsence): string {
 }
 
 /** What a process's end means for its job; `spec/jobs.md` §4. */
-function endingOf(exit: JobExit, outcome: ServerJobProcess['outcome']): RunEnding {
+function endingOf(exit: JobExit, outcome: ReturnType<ServerJobProcess['outcome']>): RunEnding {
   if (outcome?.failed) return { outcome: 'execution-exception', reason: outcome.reason }
-  if (exit.code === 0 && outcome !== undefined) return { outcome: 'completed' }
+  if (exit.code === EXIT_CODE.ok && outcome !== undefined) return { outcome: 'completed' }
   const how = exit.signal === null ? `with code ${exit.code}` : `by signal ${exit.signal}`
   const words = exit.lastWords === '' ? '' : `; its last words: ${exit.lastWords}`
   const reason = `the server's job process ended ${how}${words}`
-  if (exit.code === 9) return { outcome: 'aborted', reason }
-  if (exit.signal !== null || exit.code === 104 || exit.code === 0)
+  if (exit.code === EXIT_CODE.aborted) return { outcome: 'aborted', reason }
+  if (exit.signal !== null || exit.code === EXIT_CODE.infrastructure || exit.code === EXIT_CODE.ok)
     return { outcome: 'abnormal', reason }
   return { outcome: 'execution-exception', reason }
+}
+
+/** An ending before the run began: it did not complete, whatever the process says. */
+function notCompleted(ending: RunEnding): RunEnding {
+  const reason = 'reason' in ending ? ending.reason : "the server's job process ended at once"
+  return { outcome: 'failed-to-run', reason }
 }

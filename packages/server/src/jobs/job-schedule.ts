@@ -2,19 +2,24 @@ import type { Clock, JobStore, Logger, StoredJob } from '@hanse/contract'
 import { failedTry, planSchedule, setJobMeta } from '@hanse/jobs'
 
 /** What came of trying to start a job. */
-export type StartOutcome = 'started' | { readonly noResource: string }
+export type StartOutcome =
+  | 'started'
+  /** Aborted or deleted meanwhile. */
+  | 'withdrawn'
+  | { readonly noResource: string }
 
 export interface JobScheduleComponents {
   readonly store: JobStore
   readonly clock: Clock
   readonly logger: Logger
+  /** Jobs that may run at once. */
   readonly maxJobs: number
   /** Sites that can take part now, and since when (ms since the epoch). */
   online(): ReadonlyMap<string, { readonly since: number }>
   /** When resources last became free anywhere, ms since the epoch. */
   freedAt(): number
-  /** True for a job whose start is under way. */
-  isStarting(jobId: string): boolean
+  /** True for a job from the schedule's choice to the end of its run. */
+  isUnderway(jobId: string): boolean
   /** Resolves as soon as it is known whether the sites have resources. */
   start(job: StoredJob, sites: readonly string[]): Promise<StartOutcome>
   giveUp(job: StoredJob, reason: string): Promise<void>
@@ -59,9 +64,13 @@ export class JobSchedule implements Disposable {
   }
 
   async #look(): Promise<void> {
-    const { store, clock, maxJobs, online, freedAt, isStarting, giveUp, logger } = this.#components
+    const { store, clock, maxJobs, online, freedAt, isUnderway, giveUp, logger } = this.#components
     this.#timer?.[Symbol.dispose]()
-    const jobs = (await store.list()).filter(({ id }) => !isStarting(id))
+    // A job that just went back to wait is not tried again before its run has been put away.
+    const jobs = (await store.list()).filter(
+      ({ id, state }) => state !== 'SUBMITTED' || !isUnderway(id),
+    )
+    if (this.#closed) return
     const plan = planSchedule(
       { now: clock.now(), jobs, sites: online(), freedAt: freedAt() },
       { maxJobs },
@@ -73,16 +82,23 @@ export class JobSchedule implements Disposable {
       plan.candidates.slice(0, plan.free).map(({ job, sites }) => this.#try(job, sites)),
     )
     const now = clock.now()
-    const next = Math.min(...plan.waiting.map(({ until }) => until ?? Infinity), now + IDLE_MS)
+    const next = plan.waiting.reduce(
+      (earliest, { until = Infinity }) => Math.min(earliest, until),
+      now + IDLE_MS,
+    )
     if (!this.#closed) this.#timer = clock.setTimer(Math.max(next - now, 100), () => this.wake())
   }
 
   async #try(job: StoredJob, sites: readonly string[]): Promise<void> {
     const { store, clock, logger, start } = this.#components
     const outcome = await start(job, sites)
-    const note = outcome === 'started' ? `scheduled with ${sites.join(', ')}` : outcome.noResource
-    logger.info('job tried', { jobId: job.id, outcome: note })
-    if (outcome !== 'started')
-      await setJobMeta(store, job.id, (stored) => failedTry(stored, clock.now(), note))
+    if (typeof outcome === 'string') {
+      logger.info('job tried', { jobId: job.id, outcome, sites: sites.join(' ') })
+      return
+    }
+    logger.info('job tried', { jobId: job.id, outcome: outcome.noResource })
+    await setJobMeta(store, job.id, (stored) =>
+      stored.state === 'SUBMITTED' ? failedTry(stored, clock.now(), outcome.noResource) : undefined,
+    )
   }
 }

@@ -14,11 +14,12 @@ import {
 import { abandonActiveJobs, changeJobState, isActive, setJobMeta } from '@hanse/jobs'
 import type { Policy } from '@hanse/policy'
 import type { ServerKit } from '@hanse/provision'
-import type { ActingPerson } from '@hanse/session'
+import { type ActingPerson, textIn } from '@hanse/session'
 import type { SiteAbsence, SiteRegistry } from '../sites/site-registry.ts'
 import { archiveRun } from './archive-run.ts'
-import { DEFAULT_RUN_TIMES, JobRun, type RunEnding } from './job-run.ts'
+import { JobRun, type RunEnding, type SiteAnswer } from './job-run.ts'
 import { JobSchedule, type StartOutcome } from './job-schedule.ts'
+import { logTail } from './log-tail.ts'
 import { prepareRun } from './prepare-run.ts'
 import type { ServerJobProcesses } from './server-job-process.ts'
 
@@ -38,6 +39,9 @@ export interface JobServiceComponents {
   onStatus(jobId: string, status: JobState, reason: string | undefined): void
 }
 
+/** Name of a run's log, in its folder and as a blob of a job whose run is over. */
+export const LOG_BLOB = 'log.txt'
+
 const STATE_OF_ENDING = {
   completed: 'FINISHED:COMPLETED',
   aborted: 'FINISHED:ABORTED',
@@ -53,9 +57,11 @@ export class JobService implements AsyncDisposable {
   readonly #runs = new Map<string, JobRun>()
   readonly #running = new Set<Promise<void>>()
   readonly #progress = new Map<string, string>()
-  /** Jobs between the schedule's choice and their end. */
-  readonly #starting = new Set<string>()
+  /** Jobs between the schedule's choice and the end of their run. */
+  readonly #chosen = new Set<string>()
+  /** When a run that held resources of sites last ended; ms since the epoch. */
   #freedAt = 0
+  #closed = false
 
   constructor(components: JobServiceComponents) {
     this.#components = components
@@ -68,7 +74,7 @@ export class JobService implements AsyncDisposable {
       online: () =>
         new Map(sites.online().map(({ name, registeredAt }) => [name, { since: registeredAt }])),
       freedAt: () => this.#freedAt,
-      isStarting: (jobId) => this.#starting.has(jobId),
+      isUnderway: (jobId) => this.#chosen.has(jobId),
       start: (job, siteNames) => this.#start(job, siteNames),
       giveUp: async (job, reason) => {
         await this.#finish(job.id, 'FINISHED:CAN_NOT_SCHEDULE', reason)
@@ -82,7 +88,12 @@ export class JobService implements AsyncDisposable {
     await rm(folder, { recursive: true, force: true })
     await mkdir(folder, { recursive: true, mode: 0o700 })
     for (const job of await abandonActiveJobs(store, { now: clock.now() }))
-      await this.#record(job.id, 'job.end', 'job-abandoned', String(job.meta['reason'] ?? ''))
+      await this.#record({
+        job: job.id,
+        act: 'job.end',
+        code: 'job-abandoned',
+        text: textIn(job.meta, 'reason'),
+      })
     this.#schedule.wake()
   }
 
@@ -127,10 +138,7 @@ export class JobService implements AsyncDisposable {
     by: ActingPerson,
   ): Promise<'not-started' | 'already-finished' | 'signalled' | 'unknown'> {
     const run = this.#runs.get(jobId)
-    if (run !== undefined) {
-      run.abort(by.name)
-      return 'signalled'
-    }
+    if (run !== undefined) return run.abort(by.name) ? 'signalled' : 'already-finished'
     const { store } = this.#components
     const job = await store.get(jobId)
     if (job === undefined) return 'unknown'
@@ -164,6 +172,7 @@ export class JobService implements AsyncDisposable {
 
   /** Ends what runs; results so far are kept. */
   async stop(): Promise<void> {
+    this.#closed = true
     this.#schedule[Symbol.dispose]()
     for (const run of this.#runs.values()) run.abort('the server, which was stopped')
     await Promise.allSettled(this.#running)
@@ -176,12 +185,11 @@ export class JobService implements AsyncDisposable {
   /** Starts a run that lives on its own. */
   #start(job: StoredJob, siteNames: readonly string[]): Promise<StartOutcome> {
     const started = Promise.withResolvers<StartOutcome>()
-    this.#starting.add(job.id)
+    this.#chosen.add(job.id)
     const run = this.#runToEnd(job, siteNames, started.resolve).finally(() => {
-      started.resolve('started')
-      this.#starting.delete(job.id)
+      started.resolve('withdrawn')
+      this.#chosen.delete(job.id)
       this.#running.delete(run)
-      this.#freedAt = this.#components.clock.now()
       this.#schedule.wake()
     })
     this.#running.add(run)
@@ -191,48 +199,48 @@ export class JobService implements AsyncDisposable {
   async #runToEnd(
     job: StoredJob,
     siteNames: readonly string[],
-    onReserved: (outcome: StartOutcome) => void,
+    onOutcome: (outcome: StartOutcome) => void,
   ): Promise<void> {
-    const { clock, logger } = this.#components
+    const { clock, logger, store, onStatus } = this.#components
     const folder = this.runFolder(job.id)
     try {
       const prepared = await prepareRun(this.#components, job, siteNames, folder)
+      if (this.#closed) return
       const run = new JobRun(
         {
           ...this.#components,
           startServerJob: (participants) => prepared.startServerJob(participants),
           onReserved: async () => {
-            await changeJobState(this.#components.store, job.id, 'DISPATCHED', { now: clock.now() })
-            onReserved('started')
-            this.#components.onStatus(job.id, 'DISPATCHED', undefined)
+            const { changed } = await changeJobState(store, job.id, 'DISPATCHED', {
+              now: clock.now(),
+            })
+            if (!changed) return false
+            onOutcome('started')
+            onStatus(job.id, 'DISPATCHED', undefined)
+            return true
           },
           onDeployed: async (details) => {
-            await setJobMeta(this.#components.store, job.id, { job_deploy_detail: [...details] })
+            await setJobMeta(store, job.id, { job_deploy_detail: [...details] })
           },
           onRunning: async (participants) => {
-            await changeJobState(this.#components.store, job.id, 'RUNNING', {
+            await changeJobState(store, job.id, 'RUNNING', {
               now: clock.now(),
               set: { job_clients: participants.map((name) => ({ name })) },
             })
-            this.#components.onStatus(job.id, 'RUNNING', undefined)
-            await this.#record(
-              job.id,
-              'job.start',
-              'allowed',
-              `started with ${participants.join(', ')}`,
-            )
+            onStatus(job.id, 'RUNNING', undefined)
+            const text = `started with ${participants.join(', ')}`
+            await this.#record({ job: job.id, act: 'job.start', code: 'allowed', text })
           },
+          onAnswer: (answer) => void this.#record(eventOf(job.id, answer)),
         },
         prepared.plan,
-        {
-          ...DEFAULT_RUN_TIMES,
-          absenceMs: this.#components.kit.settings.deadClientGraceSeconds * 1000,
-        },
       )
       this.#runs.set(job.id, run)
       const ending = await run.run()
-      if (ending.outcome === 'no-resource') onReserved({ noResource: ending.reason })
-      else await this.#conclude(job.id, folder, ending)
+      if (ending.outcome === 'no-resource') return onOutcome({ noResource: ending.reason })
+      if (ending.outcome === 'withdrawn') return onOutcome('withdrawn')
+      await this.#conclude(job.id, folder, ending)
+      this.#freedAt = clock.now()
     } catch (error) {
       logger.error('job failed outside of its run', { jobId: job.id, error })
       await this.#finish(job.id, 'FINISHED:FAILED_TO_RUN', messageOf(error))
@@ -247,11 +255,12 @@ export class JobService implements AsyncDisposable {
   async #conclude(
     jobId: string,
     folder: string,
-    ending: Exclude<RunEnding, { outcome: 'no-resource' }>,
+    ending: Exclude<RunEnding, { outcome: 'no-resource' | 'withdrawn' }>,
   ): Promise<void> {
     const { store, logger } = this.#components
     try {
       await store.writeBlob(jobId, 'workspace', archiveRun(folder))
+      await store.writeBlob(jobId, LOG_BLOB, logTail(join(folder, LOG_BLOB)))
     } catch (error) {
       logger.error('results not kept', { jobId, error })
     }
@@ -275,22 +284,23 @@ export class JobService implements AsyncDisposable {
     }
     onStatus(jobId, change.job.state, reason)
     const code = change.job.state.replace('FINISHED:', '').toLowerCase().replaceAll('_', '-')
-    await this.#record(jobId, 'job.end', code, reason ?? 'completed')
+    await this.#record({ job: jobId, act: 'job.end', code, text: reason ?? 'completed' })
     return true
   }
 
-  async #record(job: string, act: string, code: string, text: string): Promise<void> {
+  async #record(event: Omit<AuditEvent, 'actor' | 'outcome'> & Partial<AuditEvent>): Promise<void> {
     const { audit, kit, logger } = this.#components
-    const event: AuditEvent = {
-      actor: { name: kit.name },
-      act,
-      job,
-      outcome: 'accepted',
-      code,
-      text,
-    }
+    const { act, job } = event
     await audit
-      .append(event)
+      .append({ actor: { name: kit.name }, outcome: 'accepted', ...event })
       .catch((error: unknown) => logger.error('not recorded', { act, job, error }))
   }
+}
+
+/** One step at one site, for the record. */
+function eventOf(job: string, { step, site, refusal }: SiteAnswer) {
+  const event = { job, act: step, target: site } as const
+  return refusal === ''
+    ? ({ ...event, outcome: 'accepted', code: 'allowed', text: 'the site agreed' } as const)
+    : ({ ...event, outcome: 'refused', code: 'refused-by-site', text: refusal } as const)
 }

@@ -3,10 +3,17 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type Archive, extractArchive, openArchive, writeArchive } from '@hanse/archive'
-import type { JsonObject, StoredJob } from '@hanse/contract'
-import { readDeployMap, resolveDeployMap, resourceRequirement } from '@hanse/jobs'
+import type { StoredJob } from '@hanse/contract'
+import {
+  mandatoryClientsOf,
+  minClientsOf,
+  readDeployMap,
+  resolveDeployMap,
+  resourceRequirement,
+  SERVER_SITE,
+} from '@hanse/jobs'
 import { startJobProcess } from '@hanse/launcher-process'
-import type { ActingPerson } from '@hanse/session'
+import { submitterOf, textIn } from '@hanse/session'
 import { writeRunFile } from '../job-process/run-file.ts'
 import type { PlannedSite, RunParticipant, RunPlan } from './job-run.ts'
 import type { JobServiceComponents } from './job-service.ts'
@@ -32,10 +39,10 @@ export async function prepareRun(
   const zip = join(folder, 'job.zip')
   await pipeline(store.readBlob(job.id, 'data'), createWriteStream(zip, { mode: 0o600 }))
   await using archive = await openArchive(zip)
-  const top = textOf(job.meta, 'job_folder_name')
+  const top = textIn(job.meta, 'job_folder_name')
   const apps = resolveDeployMap(readDeployMap(job.meta), siteNames)
 
-  const serverApp = apps.get('server') ?? ''
+  const serverApp = apps.get(SERVER_SITE) ?? ''
   await extractArchive(archive, join(folder, SERVER_APP), { folder: `${top}/${serverApp}` })
   await writeFile(join(folder, 'fl_app.txt'), serverApp)
   await writeFile(join(folder, 'meta.json'), JSON.stringify(job.meta, null, 2))
@@ -50,8 +57,8 @@ export async function prepareRun(
     archives.set(app, packed)
     planned.push({ site, app, archive: packed, resources: resourceRequirement(job.meta, name) })
   }
-  const minSites = Number(job.meta['min_clients'] ?? 1)
-  const mandatorySites = textsOf(job.meta, 'mandatory_clients')
+  const minSites = minClientsOf(job.meta)
+  const mandatorySites = mandatoryClientsOf(job.meta)
 
   return {
     plan: {
@@ -59,17 +66,18 @@ export async function prepareRun(
       submitter: submitterOf(job.meta),
       meta: job.meta,
       minSites,
-      mandatorySites,
+      mandatorySites: [...mandatorySites],
       sites: planned,
+      graceMs: kit.settings.deadClientGraceSeconds * 1000,
     },
     async startServerJob(participants) {
       await writeRunFile(folder, {
         jobId: job.id,
-        jobName: textOf(job.meta, 'name'),
+        jobName: textIn(job.meta, 'name'),
         project: kit.project,
         participants: [...participants],
         minSites,
-        mandatorySites,
+        mandatorySites: [...mandatorySites],
         graceSeconds: kit.settings.deadClientGraceSeconds,
         logLevel,
       })
@@ -89,23 +97,4 @@ async function packApp(archive: Archive, folder: string): Promise<Uint8Array> {
   const parts: Uint8Array[] = []
   for await (const part of writeArchive(archive.members(folder))) parts.push(part)
   return new Uint8Array(Buffer.concat(parts))
-}
-
-/** Who submitted a stored job. */
-export function submitterOf(meta: JsonObject): ActingPerson {
-  return {
-    name: textOf(meta, 'submitter_name'),
-    organization: textOf(meta, 'submitter_org'),
-    role: textOf(meta, 'submitter_role'),
-  }
-}
-
-function textOf(meta: JsonObject, key: string): string {
-  const value = meta[key]
-  return typeof value === 'string' ? value : ''
-}
-
-function textsOf(meta: JsonObject, key: string): string[] {
-  const value = meta[key]
-  return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : []
 }

@@ -2,7 +2,7 @@ import type { Cell, CellRequest, PeerLink } from '@hanse/cellnet'
 import type { Clock, Logger } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
 import type { JobProcess } from '@hanse/launcher-process'
-import { CHANNEL, Shareable } from '@hanse/session'
+import { CHANNEL, SERVER_CELL, Shareable } from '@hanse/session'
 import { PARENT_TOPIC, STOP_TOPIC, serverJobCell } from './job-process-protocol.ts'
 
 /** How the process of a job ended. */
@@ -25,7 +25,8 @@ export interface ServerJobProcess extends AsyncDisposable {
   readonly ready: Promise<void>
   /** Never rejects. */
   readonly exited: Promise<JobExit>
-  readonly outcome: JobOutcome | undefined
+  /** What it said so far. */
+  outcome(): JobOutcome | undefined
   /**
    * @param certain the site's part is over; without it the job grants the site its grace
    */
@@ -49,7 +50,8 @@ interface Underway {
   outcome: JobOutcome | undefined
 }
 
-const MAX_PROGRESS_CHARS = 16_384
+/** Enough for some thousand sites. */
+const MAX_PROGRESS_CHARS = 262_144
 const MAX_REASON_CHARS = 2_000
 
 /** The private links between the server and the processes of its jobs. */
@@ -67,7 +69,8 @@ export class ServerJobProcesses {
       this.#fromJob(request, (underway) => {
         const failed = fieldOf(request, 'execution_error') === true
         const reason = fieldOf(request, 'reason')
-        underway.outcome = {
+        // Said once: what comes after it changes nothing.
+        underway.outcome ??= {
           failed,
           reason: typeof reason === 'string' ? reason.slice(0, MAX_REASON_CHARS) : '',
         }
@@ -84,10 +87,7 @@ export class ServerJobProcesses {
 
   /** True for the pipe to one of our own jobs; what comes over it needs no token. */
   owns(link: PeerLink): boolean {
-    const jobId = link.fqcn.split('.')[1]
-    return (
-      link.connection.info.driver === 'pipe' && jobId !== undefined && this.#underway.has(jobId)
-    )
+    return link.connection.info.driver === 'pipe' && this.#underway.has(jobOf(link))
   }
 
   /** Takes over a process that was just started for `jobId`. */
@@ -99,11 +99,15 @@ export class ServerJobProcesses {
     const session = cell.adopt(
       pipeConnection(process.pipe, { name: `job ${jobId}`, clock }),
       'passive',
+      { expectedName: target },
     )
-    const exited = process.exited.then(({ code, signal, errorTail }) => {
-      this.#underway.delete(jobId)
-      return { code, signal, lastWords: errorTail.slice(-3).join(' | ') }
-    })
+    // A process that ends before it greets is seen by its exit.
+    session.ready.catch(() => undefined)
+    const exited = process.exited.then(({ code, signal, errorTail }) => ({
+      code,
+      signal,
+      lastWords: errorTail.slice(-3).join(' | '),
+    }))
 
     const tell = (topic: string, headers: Record<string, string | boolean>) => {
       const body = new Shareable()
@@ -117,9 +121,7 @@ export class ServerJobProcesses {
     return {
       ready: underway.ready.promise,
       exited,
-      get outcome() {
-        return underway.outcome
-      },
+      outcome: () => underway.outcome,
       reportDead: (site, reason, certain) =>
         tell(STOP_TOPIC.deadSite, { fl_client: site, reason, certain }),
       reportAlive: (site) => tell(STOP_TOPIC.siteBack, { fl_client: site }),
@@ -128,22 +130,31 @@ export class ServerJobProcesses {
         using _timer = clock.setTimer(withinMs, () => process.kill())
         await exited
       },
-      async [Symbol.asyncDispose]() {
+      [Symbol.asyncDispose]: async () => {
         process.kill()
         await exited
+        // Not before: what it sent last may still be on its way through the pipe.
         await session[Symbol.asyncDispose]()
+        if (this.#underway.get(jobId) === underway) this.#underway.delete(jobId)
       },
     }
   }
 
   #fromJob(request: CellRequest, act: (underway: Underway, jobId: string) => void) {
-    const jobId = request.link?.fqcn.split('.')[1] ?? ''
+    const { link } = request
+    const jobId = link === undefined || !this.owns(link) ? '' : jobOf(link)
     const underway = this.#underway.get(jobId)
-    if (request.link === undefined || !this.owns(request.link) || underway === undefined)
+    if (underway === undefined)
       return { returnCode: 'unauthenticated', error: 'only the jobs of this server may say that' }
     act(underway, jobId)
     return {}
   }
+}
+
+/** The job whose cell is at the other end of a link; empty if it is the cell of none. */
+function jobOf({ fqcn }: PeerLink): string {
+  const [place, job, ...below] = fqcn.split('.')
+  return place === SERVER_CELL && below.length === 0 ? (job ?? '') : ''
 }
 
 function fieldOf({ body }: CellRequest, key: string): unknown {

@@ -43,7 +43,11 @@ export function serveSites(components: SiteServiceComponents): void {
     }
     return refusal === undefined
       ? { headers }
-      : { returnCode: sites.disabled().includes(claims.name) ? 'unauthenticated' : 'comm_error', error: refusal, headers }
+      : {
+          returnCode: sites.disabled().includes(claims.name) ? 'unauthenticated' : 'comm_error',
+          error: refusal,
+          headers,
+        }
   })
 
   fromSite('quit', (claims) => {

@@ -38,9 +38,11 @@ function setUp(maxSites = 10) {
 
 describe('site registry', () => {
   it('lets a newer login of a name end the older one', () => {
-    const { registry, log, enter } = setUp()
+    const { registry, log, enter, beat } = setUp()
     enter('a', 'first')
+    beat('a', 'first')
     enter('a', 'second')
+    beat('a', 'second')
     expect(log).toEqual(['present a', 'absent a restarted', 'present a'])
     expect(registry.objection(claimsOf('a', 'first'))).toMatch(/logged in again/)
     expect(registry.objection(claimsOf('a', 'second'))).toBeUndefined()
@@ -62,6 +64,7 @@ describe('site registry', () => {
   it('tells a lost link at once, the return at the next heartbeat, and death after the time-out', () => {
     const { registry, log, enter, beat, pass } = setUp()
     enter('a')
+    beat('a')
     registry.linkLost('a')
     registry.linkLost('a')
     expect(registry.online()).toHaveLength(0)
@@ -88,6 +91,17 @@ describe('site registry', () => {
     expect(registry.objection(claimsOf('a'))).toMatch(/disabled/)
     registry.enable('a')
     expect(beat('a')).toBeUndefined()
+  })
+
+  it('gives a site no job before its first heartbeat: only then does it answer commands', () => {
+    const { registry, log, enter, beat } = setUp()
+    enter('a')
+    expect(registry.online()).toHaveLength(0)
+    expect(registry.get('a')?.connected).toBe(false)
+    expect(log).toEqual([])
+    beat('a')
+    expect(registry.online().map(({ name }) => name)).toEqual(['a'])
+    expect(log).toEqual(['present a'])
   })
 
   it('takes no more sites than it may', () => {

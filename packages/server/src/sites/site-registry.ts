@@ -15,6 +15,7 @@ export interface SiteRecord {
   readonly siteConfig: string
   readonly registeredAt: number
   readonly lastHeartbeat: number
+  /** Its link is up, and it has sent a heartbeat over it: from then on it answers commands. */
   readonly connected: boolean
 }
 
@@ -30,7 +31,7 @@ export type SiteAbsence =
   | 'disabled'
 
 export interface SiteRegistryEvents {
-  /** A site logged in, or spoke again after its absence. */
+  /** The first heartbeat after a login, or after an absence. */
   onPresent(site: SiteRecord): void
   onAbsent(site: SiteRecord, why: SiteAbsence): void
 }
@@ -79,13 +80,13 @@ export class SiteRegistry {
     return undefined
   }
 
-  /** Enters a site that has just proven who it is. An older login of the name ends. */
+  /** Enters a site that has just proven who it is; its first heartbeat follows. An older login of the name ends. */
   register(
     facts: Omit<SiteRecord, 'registeredAt' | 'lastHeartbeat' | 'connected' | 'name' | 'cell'>,
   ): SiteRecord {
     const older = this.#sites.get(facts.claims.name)
     if (older !== undefined) this.#remove(older, 'restarted')
-    return this.#enter(facts)
+    return this.#enter(facts, false)
   }
 
   /**
@@ -99,7 +100,9 @@ export class SiteRegistry {
     if (refusal !== undefined) return refusal
     const known = this.#sites.get(name)
     if (known === undefined) {
-      this.#enter({ ...facts, organization: '', software: '', siteConfig: '' })
+      this.#events.onPresent(
+        this.#enter({ ...facts, organization: '', software: '', siteConfig: '' }, true),
+      )
       return undefined
     }
     if (known.token !== facts.token) return `Client ID already registered as a client: ${name}`
@@ -155,12 +158,12 @@ export class SiteRegistry {
 
   #enter(
     facts: Omit<SiteRecord, 'registeredAt' | 'lastHeartbeat' | 'connected' | 'name' | 'cell'>,
+    connected: boolean,
   ): SiteRecord {
     const now = this.#clock.now()
     const { name, cell } = facts.claims
-    const site = { ...facts, name, cell, registeredAt: now, lastHeartbeat: now, connected: true }
+    const site = { ...facts, name, cell, registeredAt: now, lastHeartbeat: now, connected }
     this.#sites.set(name, site)
-    this.#events.onPresent(site)
     return site
   }
 

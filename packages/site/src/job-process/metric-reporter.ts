@@ -1,6 +1,6 @@
 import type { Cell } from '@hanse/cellnet'
 import type { Clock, Logger } from '@hanse/contract'
-import { notifyAux, type PublicProperties, Shareable } from '@hanse/session'
+import { EVENT_TOPIC, notifyAux, type PublicProperties, Shareable } from '@hanse/session'
 import type { TrainerMetric } from '../trainer/trainer-run.ts'
 
 export interface MetricReporterComponents {
@@ -17,36 +17,55 @@ export interface MetricReporterOptions {
   readonly maxWaiting?: number
 }
 
-const TOPIC = 'fed.event'
 const EVENT = 'fed.analytix_log_stats'
+/** How long a result waits for the numbers logged before it. */
+const DRAIN_MS = 2_000
 
 /** Sends a trainer's numbers to the server as stock's analytics events (`spec/client-api.md` §6), in order. */
-export function createMetricReporter(
-  { cell, clock, logger }: MetricReporterComponents,
-  { serverCell, site, ownProperties, maxWaiting = 1000 }: MetricReporterOptions,
-): (metric: TrainerMetric) => void {
-  let waiting = 0
-  let last: Promise<unknown> = Promise.resolve()
+export class MetricReporter {
+  readonly #components: MetricReporterComponents
+  readonly #options: Required<MetricReporterOptions>
+  #waiting = 0
+  #last: Promise<void> = Promise.resolve()
 
-  return (metric) => {
-    if (waiting >= maxWaiting) {
+  constructor(components: MetricReporterComponents, options: MetricReporterOptions) {
+    this.#components = components
+    this.#options = { maxWaiting: 1_000, ...options }
+  }
+
+  /** Queues one number; never waits. */
+  report(metric: TrainerMetric): void {
+    const { cell, logger } = this.#components
+    const { serverCell, ownProperties, maxWaiting } = this.#options
+    if (this.#waiting >= maxWaiting) {
       logger.debug('metric dropped: too many wait', { key: metric.key })
       return
     }
-    waiting += 1
-    last = last
-      .then(() => notifyAux(cell, serverCell, TOPIC, eventOf(metric), ownProperties, { optional: true }))
+    this.#waiting += 1
+    const event = this.#eventOf(metric)
+    this.#last = this.#last
+      .then(() =>
+        notifyAux(cell, serverCell, EVENT_TOPIC, event, ownProperties, { optional: true }),
+      )
       .catch((error: unknown) => logger.debug('metric not sent', { error }))
       .finally(() => {
-        waiting -= 1
+        this.#waiting -= 1
       })
   }
 
-  function eventOf({ key, value, step }: TrainerMetric): Shareable {
+  /** Resolves when what was reported is on its way, or after 2 s: numbers come before the result they belong to. */
+  async drained(): Promise<void> {
+    if (this.#waiting === 0) return
+    const enough = Promise.withResolvers<void>()
+    using _timer = this.#components.clock.setTimer(DRAIN_MS, enough.resolve)
+    await Promise.race([this.#last, enough.promise])
+  }
+
+  #eventOf({ key, value, step }: TrainerMetric): Shareable {
     const event = new Shareable()
     event.headers.set('_event_type', EVENT)
-    event.headers.set('_origin', site)
-    event.headers.set('_timestamp', clock.now() / 1000)
+    event.headers.set('_origin', this.#options.site)
+    event.headers.set('_timestamp', this.#components.clock.now() / 1000)
     event.headers.set('_event_id', crypto.randomUUID().replaceAll('-', ''))
     event.headers.set('_direction', 'out')
     event.headers.set('__content_type__', 'DXO')

@@ -14,21 +14,24 @@ import {
 } from '@hanse/learning'
 import {
   AdminMessage,
+  abortableDelay,
   CHANNEL,
   COMMAND,
   COMMAND_HEADER,
+  EXIT_CODE,
   handleAux,
   jobCell,
   type PublicProperties,
   type ReceivedTask,
   SERVER_CELL,
+  secureRandom,
   TASK_TOPIC,
   TaskClient,
 } from '@hanse/session'
 import { ClientApiExecutor } from '../trainer/client-api-executor.ts'
-import { createMetricReporter } from './metric-reporter.ts'
+import { MetricReporter } from './metric-reporter.ts'
 import type { SiteRunFile } from './run-file.ts'
-import { EXIT, JOB_COMMAND, JOB_STATUS, SITE_JOB_TOPIC } from './site-job-protocol.ts'
+import { JOB_COMMAND, JOB_STATUS, SITE_JOB_TOPIC } from './site-job-protocol.ts'
 
 export interface SiteJobComponents {
   /** The job's cell, linked to its site. */
@@ -95,12 +98,12 @@ class SiteJob {
     try {
       await this.#tellStatus(JOB_STATUS.started)
       await this.#work()
-      return EXIT.ok
+      return EXIT_CODE.ok
     } catch (error) {
-      if (this.#stop.signal.aborted) return EXIT.aborted
+      if (this.#stop.signal.aborted) return EXIT_CODE.aborted
       logger.error('the job ended early', { error })
       await this.#tellEnding(publicReason(error))
-      return EXIT.exception
+      return EXIT_CODE.exception
     } finally {
       await this.#tellStatus(JOB_STATUS.stopped)
     }
@@ -109,7 +112,15 @@ class SiteJob {
   async #work(): Promise<void> {
     const { cell, clock, logger } = this.#components
     const { signal } = this.#stop
-    const app = await this.#buildApp()
+    const metrics = new MetricReporter(
+      { cell, clock, logger },
+      {
+        serverCell: this.#serverCell,
+        site: this.#run.site,
+        ownProperties: this.#ownProperties,
+      },
+    )
+    const app = await this.#buildApp(metrics)
     await using _executors = disposing(app.all)
     const runner = new TaskRunner(
       { executors: app.executors, filters: app.filters, log: logger, random: secureRandom },
@@ -131,6 +142,7 @@ class SiteJob {
       logger.info('task received', { task: task.name, id: task.id })
       const result = await runner.run(task, { signal })
       signal.throwIfAborted()
+      await metrics.drained()
       const outcome = await tasks.submit(task, result, { signal })
       logger.info('result handed in', { task: task.name, id: task.id, outcome })
     }
@@ -155,8 +167,8 @@ class SiteJob {
     }
   }
 
-  async #buildApp(): Promise<ClientApp> {
-    const { cell, clock, logger, launcher } = this.#components
+  async #buildApp(metrics: MetricReporter): Promise<ClientApp> {
+    const { clock, logger, launcher } = this.#components
     const { site, jobId } = this.#run
     const { content } = await readDeployedConfig(this.#appFolder, 'client')
     const resolved = resolveVariables(content, {
@@ -171,10 +183,6 @@ class SiteJob {
     })
     const scratchDirectory = join(this.#folder, 'scratch')
     await mkdir(scratchDirectory, { recursive: true, mode: 0o700 })
-    const report = createMetricReporter(
-      { cell, clock, logger },
-      { serverCell: this.#serverCell, site, ownProperties: this.#ownProperties },
-    )
     const catalogue = createCatalogue(
       standardComponents({
         createClientApiExecutor: (args) =>
@@ -190,7 +198,7 @@ class SiteJob {
               jobId,
               siteName: site,
               logPath: join(this.#folder, 'trainer.log'),
-              onLog: report,
+              onLog: (metric) => metrics.report(metric),
             },
           ),
       }),
@@ -204,10 +212,7 @@ class SiteJob {
     const { signal } = this.#end
     while (!signal.aborted && !this.#stop.signal.aborted) {
       await tasks.beat().catch((error: unknown) => logger.debug('no heartbeat sent', { error }))
-      const pause = Promise.withResolvers<void>()
-      using _timer = clock.setTimer(BEAT_MS, pause.resolve)
-      signal.addEventListener('abort', () => pause.resolve(), { once: true })
-      await pause.promise
+      await abortableDelay(clock, BEAT_MS, { signal }).catch(() => undefined)
     }
   }
 
@@ -248,10 +253,4 @@ function disposing(components: readonly unknown[]): AsyncDisposable {
     if (typeof component === 'object' && component !== null && Symbol.asyncDispose in component)
       stack.use(component as AsyncDisposable) // has the method
   return stack
-}
-
-/** Uniform in [0, 1), for filters on which privacy depends. */
-function secureRandom(): number {
-  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2))
-  return (high * 2 ** 21 + (low >>> 11)) / 2 ** 53
 }

@@ -9,6 +9,3 @@ export const JOB_STATUS = { started: 2, stopped: 3 } as const
 
 /** Commands of a site to its job on channel `client_command`. */
 export const JOB_COMMAND = { abort: 'abort' } as const
-
-/** Exit codes of a job process; `spec/session.md` §6.4. */
-export const EXIT = { ok: 0, executionError: 1, aborted: 9, exception: 101, config: 103 } as const

@@ -1,8 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { AuditActor, AuditLog } from '@hanse/audit'
 import { extractArchive, openArchive } from '@hanse/archive'
-import { type Clock, type JsonObject, messageOf, PlatformError } from '@hanse/contract'
+import { type Clock, type JsonObject, PlatformError } from '@hanse/contract'
 import {
   checkDeployedApp,
   datasetsOf,
@@ -13,14 +12,13 @@ import {
 } from '@hanse/jobs'
 import { type ConfinementReport, meetsLevel } from '@hanse/launcher-process'
 import { createCatalogue, standardComponents } from '@hanse/learning'
-import { decide, type Policy } from '@hanse/policy'
+import { allowsComponent, decide, type Policy } from '@hanse/policy'
 import type { SiteKit, TrainerRuntime } from '@hanse/provision'
-import type { ActingPerson } from '@hanse/session'
+import { type ActingPerson, submitterOf, textIn } from '@hanse/session'
 
 export interface AppDeploymentComponents {
   readonly kit: SiteKit
   readonly clock: Clock
-  readonly audit: AuditLog
   readonly policy: Policy
   readonly runtimes: ReadonlyMap<string, TrainerRuntime>
   /** What this machine can confine trainers with. */
@@ -39,46 +37,29 @@ export interface DeployRequest {
 
 /** What this site lets an app have. */
 export interface DeployedApp {
+  readonly name: string
   readonly meta: JsonObject
   /** Absolute paths by the names that the job asked for. */
   readonly datasets: Readonly<Record<string, string>>
 }
 
 /** Why an app is not run here; the code goes into the record, the message to the server. */
-class Refusal extends Error {
-  readonly code: string
-
-  constructor(code: string, message: string) {
-    super(message)
-    this.code = code
-  }
-}
+class Refusal extends PlatformError {}
 
 /**
  * Deploys an app, if everything that this site asks for holds (`spec/session.md` §6.2): its archive, its signature
  * by the submitter, the policy for that person, its data sets, components and command, and that its code can be
- * confined. Every outcome is recorded. What was refused leaves nothing behind.
- * @throws an error whose message says why, in words that may leave the site
+ * confined. What was refused leaves nothing behind.
+ * @throws {PlatformError} whose code and message say why, in words that may leave the site
  */
 export async function deployApp(
   components: AppDeploymentComponents,
   request: DeployRequest,
 ): Promise<DeployedApp> {
-  const { audit } = components
-  const event = {
-    actor: actorOf(request.meta),
-    act: 'deploy',
-    target: request.appName,
-    job: request.jobId,
-  } as const
   try {
-    const app = await deploy(components, request)
-    await audit.append({ ...event, outcome: 'accepted', code: 'allowed', text: describe(app) })
-    return app
+    return await deploy(components, request)
   } catch (error) {
     await rm(request.folder, { recursive: true, force: true })
-    const code = error instanceof Refusal || error instanceof PlatformError ? error.code : 'failed'
-    await audit.append({ ...event, outcome: 'refused', code, text: messageOf(error) })
     throw error
   }
 }
@@ -101,11 +82,24 @@ async function deploy(
     checkConfinement(components)
   }
   const catalogue = createCatalogue(standardComponents())
+  const unlisted = new Set<string>()
   const check = await checkDeployedApp(files, 'client', {
-    catalogue: { has: (path, side) => catalogue.offers(path, side) },
+    catalogue: {
+      has(path, side) {
+        if (!isListed(kit, path)) unlisted.add(path)
+        return catalogue.offers(path, side)
+      },
+    },
     runtimes: new Set(components.runtimes.keys()),
   })
-  if (!check.ok) throw new Refusal('app-invalid', `app ${appName}: ${formatProblems(check.problems)}`)
+  // Who may bring code may also use every component that there is.
+  if (unlisted.size > 0 && !bringsCode)
+    throw new Refusal(
+      'component-not-listed',
+      `the list of components of this site does not have ${[...unlisted].join(', ')}`,
+    )
+  if (!check.ok)
+    throw new Refusal('app-invalid', `app ${appName}: ${formatProblems(check.problems)}`)
   const datasets = grantDatasets(kit, datasetsOf(check.config.content), meta)
 
   await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -113,7 +107,7 @@ async function deploy(
   await writeFile(join(folder, 'fl_app.txt'), appName)
   const stored: JsonObject = { ...meta, byoc: bringsCode }
   await writeFile(join(folder, 'meta.json'), JSON.stringify(stored, null, 2), { mode: 0o600 })
-  return { meta: stored, datasets }
+  return { name: appName, meta: stored, datasets }
 }
 
 async function verifySignature(
@@ -128,7 +122,8 @@ async function verifySignature(
     submitter: { name: submitter.name, org: submitter.organization, role: submitter.role },
     meta,
   })
-  if (verdict.ok || (verdict.code === 'unsigned' && kit.settings.requireSignedJobs === false)) return
+  if (verdict.ok || (verdict.code === 'unsigned' && kit.settings.requireSignedJobs === false))
+    return
   throw new Refusal(
     `signature-${verdict.code}`,
     `the job does not pass signature verification: ${verdict.place}: ${verdict.reason}`,
@@ -152,9 +147,15 @@ function authorize(
   if (!decision.allowed) throw new Refusal(decision.code, decision.explanation)
 }
 
+/** True for a component that the site's `class_allow_list` has, or if there is no such list or it only warns. */
+function isListed({ settings: { componentPolicy } }: SiteKit, path: string): boolean {
+  const { mode, allowed } = componentPolicy
+  return mode === 'warn' || allowed === undefined || allowsComponent(allowed, path)
+}
+
 /** A site that has a privacy policy runs no job whose scope it has not read; loading them is not in this version. */
 function checkScope({ privacyPolicy }: SiteKit, meta: JsonObject): void {
-  const scope = typeof meta['scope'] === 'string' ? meta['scope'] : ''
+  const scope = textIn(meta, 'scope')
   if (privacyPolicy !== undefined)
     throw new Refusal(
       'privacy-policy-unsupported',
@@ -178,7 +179,7 @@ function grantDatasets(
   names: readonly string[],
   meta: JsonObject,
 ): Readonly<Record<string, string>> {
-  const scope = typeof meta['scope'] === 'string' ? meta['scope'] : ''
+  const scope = textIn(meta, 'scope')
   const granted: [string, string][] = []
   for (const name of names) {
     const dataset = kit.datasets.get(name)
@@ -191,25 +192,8 @@ function grantDatasets(
   return Object.fromEntries(granted)
 }
 
-/** Who submitted a job, as its meta says. */
-export function submitterOf(meta: JsonObject): ActingPerson {
-  const text = (key: string) => {
-    const value = meta[key]
-    return typeof value === 'string' ? value : ''
-  }
-  return {
-    name: text('submitter_name'),
-    organization: text('submitter_org'),
-    role: text('submitter_role'),
-  }
-}
-
-function actorOf(meta: JsonObject): AuditActor {
-  const { name, organization, role } = submitterOf(meta)
-  return { name: name === '' ? 'unknown' : name, org: organization, role }
-}
-
-function describe({ meta, datasets }: DeployedApp): string {
+/** What an app was granted, in words. */
+export function describeGrant({ meta, datasets }: DeployedApp): string {
   const names = Object.keys(datasets)
   const data = names.length === 0 ? 'no data set' : `data sets ${names.join(', ')}`
   return `${meta['byoc'] === true ? 'code of its own, ' : ''}${data}`

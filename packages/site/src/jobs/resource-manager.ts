@@ -12,6 +12,9 @@ export interface ResourceManagerOptions {
   readonly expirationMs: number
 }
 
+/** Reservations that may stand at the same time: a server that asks without end must not fill the memory. */
+const MAX_RESERVATIONS = 1_000
+
 export type Reservation = { readonly token: string } | { readonly refusal: string }
 
 /**
@@ -42,6 +45,8 @@ export class ResourceManager {
     const free = this.#options.gpus - this.#inUse()
     if (gpus > free)
       return { refusal: `${gpus} GPU(s) were asked for, ${free} of ${this.#options.gpus} are free` }
+    if (this.#reserved.size >= MAX_RESERVATIONS)
+      return { refusal: `${MAX_RESERVATIONS} reservations stand already; start or cancel some` }
     const token = crypto.randomUUID()
     this.#reserved.set(token, { gpus, expires: this.#clock.now() + this.#options.expirationMs })
     return { token }

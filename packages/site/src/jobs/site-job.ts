@@ -1,10 +1,17 @@
 import { join } from 'node:path'
 import type { Cell, PeerSession } from '@hanse/cellnet'
-import type { Clock, Logger } from '@hanse/contract'
+import type { AbortOptions, Clock, Logger } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
 import { describeExit, type JobProcess, startJobProcess } from '@hanse/launcher-process'
-import { CELL_HEADER, CHANNEL, jobCell, SERVER_CELL } from '@hanse/session'
-import { EXIT, JOB_COMMAND } from '../job-process/site-job-protocol.ts'
+import {
+  abortableDelay,
+  CELL_HEADER,
+  CHANNEL,
+  EXIT_CODE,
+  jobCell,
+  SERVER_CELL,
+} from '@hanse/session'
+import { JOB_COMMAND } from '../job-process/site-job-protocol.ts'
 
 export interface SiteJobComponents {
   readonly cell: Cell
@@ -34,6 +41,8 @@ export class SiteJob {
   readonly #process: JobProcess
   readonly #link: PeerSession
   #words = ''
+  /** Its cell is up and can be told something. */
+  #isLinked = false
   #abortAsked = false
 
   private constructor(components: SiteJobComponents, jobId: string, process: JobProcess) {
@@ -42,11 +51,20 @@ export class SiteJob {
     this.jobId = jobId
     this.cellName = jobCell(cell.fqcn, jobId)
     this.#process = process
-    this.#link = cell.adopt(pipeConnection(process.pipe, { name: `job ${jobId}`, clock }), 'passive', {
-      expectedName: this.cellName,
-    })
-    // A process that ends before it greets is seen by its exit.
-    this.#link.ready.catch(() => undefined)
+    this.#link = cell.adopt(
+      pipeConnection(process.pipe, { name: `job ${jobId}`, clock }),
+      'passive',
+      {
+        expectedName: this.cellName,
+      },
+    )
+    this.#link.ready.then(
+      () => {
+        this.#isLinked = true
+      },
+      // A process that ends before it greets is seen by its exit.
+      () => undefined,
+    )
     this.ended = this.#end()
   }
 
@@ -65,17 +83,29 @@ export class SiteJob {
     return new SiteJob(components, jobId, process)
   }
 
+  /** True once it was told to stop. */
+  get isStopping(): boolean {
+    return this.#abortAsked
+  }
+
   /** The job's own account of why it ended. */
   explain(words: string): void {
     this.#words = words
   }
 
-  /** Asks the job to stop; ends it if it has not within the grace. Resolves when it is gone. */
+  /** Asks the job to stop; ends it if it is not up yet, or has not within 10 s. Resolves when it is gone. */
   async abort(): Promise<void> {
     this.#abortAsked = true
+    if (!this.#isLinked) {
+      this.#process.kill()
+      await this.#process.exited
+      return
+    }
     const { cell, clock, logger } = this.#components
     await cell
-      .notify(this.cellName, CHANNEL.clientCommand, JOB_COMMAND.abort, new Map(), { optional: true })
+      .notify(this.cellName, CHANNEL.clientCommand, JOB_COMMAND.abort, new Map(), {
+        optional: true,
+      })
       .catch((error: unknown) => logger.debug('job not told to stop', { jobId: this.jobId, error }))
     using _timer = clock.setTimer(STOP_GRACE_MS, () => this.#process.kill())
     await this.#process.exited
@@ -90,11 +120,15 @@ export class SiteJob {
   async #end(): Promise<SiteJobEnding> {
     const exit = await this.#process.exited
     await this.#link[Symbol.asyncDispose]()
-    if (exit.code === EXIT.ok || this.#abortAsked) return { code: EXIT.ok, reason: '' }
+    if (exit.code === EXIT_CODE.ok || this.#abortAsked) return { code: EXIT_CODE.ok, reason: '' }
     // Its error stream is the site's own affair; only how it ended may leave.
-    this.#components.logger.warn('job process failed', { jobId: this.jobId, printed: exit.errorTail })
+    this.#components.logger.warn('job process failed', {
+      jobId: this.jobId,
+      printed: exit.errorTail,
+    })
     const words = this.#words === '' ? '' : `: ${this.#words}`
-    const code = exit.code === null || exit.code === EXIT.executionError ? EXIT.exception : exit.code
+    const code =
+      exit.code === null || exit.code === EXIT_CODE.executionError ? EXIT_CODE.exception : exit.code
     return { code, reason: `the job process ended with ${describeExit(exit)}${words}` }
   }
 }
@@ -103,6 +137,7 @@ export class SiteJob {
  * Tells the server how a job's part ended here, until it answers (`spec/session.md` §6.15). The job stays on the
  * list of heartbeats until then.
  * @param isWanted false once the server has said that it does not know the job
+ * @throws only the signal's reason
  */
 export async function reportEnding(
   { cell, clock, logger }: SiteJobComponents,
@@ -110,6 +145,7 @@ export async function reportEnding(
   project: string,
   ending: SiteJobEnding,
   isWanted: () => boolean,
+  { signal }: AbortOptions = {},
 ): Promise<void> {
   const body = new Map<string, string | number | null>([
     ['job_id', jobId],
@@ -121,11 +157,10 @@ export async function reportEnding(
       timeoutMs: REPORT_TIMEOUT_MS,
       headers: { [CELL_HEADER.projectName]: project },
       optional: true,
+      signal,
     })
     if (reply.returnCode === 'ok' || reply.returnCode === 'invalid_request') return
     logger.debug('final report not answered', { jobId, reason: reply.error ?? reply.returnCode })
-    const pause = Promise.withResolvers<void>()
-    clock.setTimer(REPORT_RETRY_MS, pause.resolve)
-    await pause.promise
+    await abortableDelay(clock, REPORT_RETRY_MS, { signal })
   }
 }

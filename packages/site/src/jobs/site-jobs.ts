@@ -1,8 +1,9 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { AuditLog } from '@hanse/audit'
+import type { AuditActor, AuditEvent, AuditLog } from '@hanse/audit'
 import type { Cell, CellRequest, PeerLink } from '@hanse/cellnet'
-import type { Clock, JsonObject, Logger } from '@hanse/contract'
+import { type Clock, type JsonObject, type Logger, messageOf, PlatformError } from '@hanse/contract'
+import type { FobsValue } from '@hanse/fobs'
 import { type ConfinementReport, detectConfinement } from '@hanse/launcher-process'
 import { type Policy, readPolicy } from '@hanse/policy'
 import type { SiteKit, TrainerRuntime } from '@hanse/provision'
@@ -21,9 +22,10 @@ import {
 import { writeSiteRunFile } from '../job-process/run-file.ts'
 import { SITE_JOB_TOPIC } from '../job-process/site-job-protocol.ts'
 import { SiteError } from '../site-error.ts'
-import { type DeployedApp, deployApp } from './app-deployment.ts'
+import { type DeployedApp, deployApp, describeGrant } from './app-deployment.ts'
 import { ResourceManager } from './resource-manager.ts'
 import { reportEnding, SiteJob } from './site-job.ts'
+import { Turns } from './turns.ts'
 
 export interface SiteJobsComponents {
   readonly cell: Cell
@@ -31,11 +33,17 @@ export interface SiteJobsComponents {
   readonly clock: Clock
   readonly logger: Logger
   readonly audit: AuditLog
+  /** For refusals that a job's process can cause as often as it likes. */
+  recordRefusal(event: AuditEvent): void
   /** Where runs have their folders. */
   readonly folder: string
   readonly runtimes: ReadonlyMap<string, TrainerRuntime>
   readonly logLevel: string
   readonly software: string
+  /** What this machine can confine trainers with; default: found out. */
+  readonly confinement?: ConfinementReport | undefined
+  /** Starts the process of a job on its run folder; default `SiteJob.start`. */
+  readonly startJob?: typeof SiteJob.start | undefined
   onEvent(event: {
     readonly event: 'job-started' | 'job-ended'
     readonly job: string
@@ -43,11 +51,20 @@ export interface SiteJobsComponents {
   }): void
 }
 
+/** What a command came to: the answer, and words for the record. */
+interface Done {
+  readonly answer: FobsValue
+  readonly text: string
+}
+
 /** Keys that must be the same at deploy and at start; `spec/session.md` §6.3. */
 const PINNED_META = ['job_id', 'resource_spec', 'launcher_spec', 'scope', 'study'] as const
 const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/
-/** Folders of ended runs that are kept, for whoever looks into a failure. */
+/** Folders of runs without a process that are kept, for whoever looks into a failure. */
 const KEPT_RUNS = 20
+/** How long final reports are tried while the site stops. */
+const LAST_REPORTS_MS = 3_000
+const MAX_WORDS_CHARS = 500
 
 /** The jobs at a site: what the server asks for, checked by this site's own rules, and what runs. */
 export class SiteJobs implements AsyncDisposable {
@@ -55,30 +72,40 @@ export class SiteJobs implements AsyncDisposable {
   readonly #policy: Policy
   readonly #confinement: ConfinementReport
   readonly #resources: ResourceManager
+  readonly #startJob: typeof SiteJob.start
+  /** Apps of jobs that are deployed or run. */
   readonly #deployed = new Map<string, DeployedApp>()
   readonly #running = new Map<string, SiteJob>()
   /** Jobs whose final report is not answered yet: still on the list of heartbeats. */
   readonly #reporting = new Set<string>()
-  readonly #ended: string[] = []
+  /** Jobs that have a folder and no process, oldest first. */
+  readonly #idle = new Set<string>()
+  /** Commands about one job are done one after the other: an abort never overtakes a start. */
+  readonly #turns = new Turns()
+  readonly #watches = new Set<Promise<void>>()
+  readonly #closing = new AbortController()
 
   private constructor(components: SiteJobsComponents, confinement: ConfinementReport) {
-    const { kit, clock, cell } = components
+    const { kit, clock, startJob } = components
     this.#components = components
     this.#confinement = confinement
+    this.#startJob = startJob ?? ((...given) => SiteJob.start(...given))
     this.#policy = readPolicy(kit.authorizationPolicy)
     this.#resources = new ResourceManager(clock, {
       gpus: kit.settings.gpus,
       gpuMemoryGib: kit.settings.gpuMemoryGib,
       expirationMs: kit.settings.reservationSeconds * 1000,
     })
-    serveCommands(cell, this.#handlers(), (command, request) => this.#authorize(command, request))
+    serveCommands(components, this.#handlers(), (command, request) =>
+      this.#authorize(command, request),
+    )
   }
 
   /** Finds out what this machine can confine, clears what an earlier run left, and serves the server's commands. */
   static async open(components: SiteJobsComponents): Promise<SiteJobs> {
     await rm(components.folder, { recursive: true, force: true })
     await mkdir(components.folder, { recursive: true, mode: 0o700 })
-    return new SiteJobs(components, await detectConfinement())
+    return new SiteJobs(components, components.confinement ?? (await detectConfinement()))
   }
 
   /** Best level that this machine gives. */
@@ -102,102 +129,159 @@ export class SiteJobs implements AsyncDisposable {
   abortUnknown(jobIds: readonly string[]): void {
     for (const jobId of jobIds) {
       this.#reporting.delete(jobId)
-      void this.#running.get(jobId)?.abort()
+      const job = this.#running.get(jobId)
+      if (job === undefined || job.isStopping) continue
+      const text = 'the server does not know the job any more'
+      void this.#note({ actor: SERVER, act: 'abort', job: jobId, code: 'job-unknown', text })
+      void job.abort()
     }
   }
 
-  /** Ends every job in an orderly way. */
+  /** Ends every job in an orderly way and tells the server so, if it answers soon. */
   async stopAll(): Promise<void> {
-    await Promise.allSettled([...this.#running.values()].map((job) => job.abort()))
+    await Promise.allSettled(Array.from(this.#running.values(), (job) => job.abort()))
+    using _limit = this.#components.clock.setTimer(LAST_REPORTS_MS, () => this.#closing.abort())
+    await Promise.allSettled(this.#watches)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort()
     for (const job of this.#running.values()) job.kill()
-    await Promise.allSettled([...this.#running.values()].map(({ ended }) => ended))
+    await Promise.allSettled(this.#watches)
   }
 
   #handlers(): ReadonlyMap<string, SiteCommandHandler> {
+    const { software } = this.#components
     return new Map<string, SiteCommandHandler>([
-      [COMMAND.checkResource, (command) => this.#checkResource(command)],
-      [COMMAND.cancelResource, (command) => this.#cancelResource(command)],
-      [COMMAND.deploy, (command) => this.#deploy(command)],
-      [COMMAND.startJob, (command) => this.#start(command)],
-      [COMMAND.abort, (command) => this.#abort(command)],
-      [COMMAND.deleteRun, (command) => this.#deleteRun(command)],
-      [COMMAND.checkStatus, () => this.#status()],
-      [COMMAND.reportVersion, () => JSON.stringify({ version: this.#components.software })],
-      [COMMAND.reportResources, () => this.#reportResources()],
+      [
+        COMMAND.checkResource,
+        this.#recorded('check-resources', (command) => this.#checkResource(command)),
+      ],
+      [
+        COMMAND.cancelResource,
+        this.#recorded('cancel-resources', (command) => this.#cancelResource(command)),
+      ],
+      [COMMAND.deploy, this.#recorded('deploy', this.#inTurn(this.#deploy))],
+      [COMMAND.startJob, this.#recorded('start', this.#inTurn(this.#start))],
+      [COMMAND.abort, this.#recorded('abort', this.#inTurn(this.#abort))],
+      [COMMAND.deleteRun, this.#recorded('delete-run', this.#inTurn(this.#deleteRun))],
+      [COMMAND.checkStatus, this.#recorded('check-status', () => told(this.#status()))],
+      [
+        COMMAND.reportVersion,
+        this.#recorded('report-version', () => told(JSON.stringify({ version: software }))),
+      ],
+      [
+        COMMAND.reportResources,
+        this.#recorded('report-resources', () => told(this.#reportResources())),
+      ],
       [COMMAND.notifyJobStatus, () => ''],
       [SITE_JOB_TOPIC.ending, (command, request) => this.#explain(command, request)],
     ])
   }
 
   /** Commands come from the server, news from a job's own process. What a person may do is asked at deployment. */
-  #authorize(command: SiteCommand, { origin, link }: CellRequest): void {
+  #authorize({ topic }: SiteCommand, { origin, link }: CellRequest): void {
     const own = link === undefined ? undefined : this.jobOf(link)
-    const isNews =
-      command.topic === COMMAND.notifyJobStatus || command.topic === SITE_JOB_TOPIC.ending
-    if (isNews ? own !== undefined && isAtOrBelow(origin, link!.fqcn) : origin === SERVER_CELL) return
-    throw new SiteError('ERR_COMMAND_REFUSED', `'${origin}' may not give the command ${command.topic}`)
+    const isNews = topic === COMMAND.notifyJobStatus || topic === SITE_JOB_TOPIC.ending
+    if (isNews ? own !== undefined && isAtOrBelow(origin, link!.fqcn) : origin === SERVER_CELL)
+      return
+    const text = `'${origin}' may not give the command ${topic}`
+    this.#components.recordRefusal({
+      actor: { name: origin },
+      act: 'command',
+      target: topic,
+      ...(own !== undefined && { job: own }),
+      outcome: 'refused',
+      code: 'not-the-server',
+      text,
+    })
+    throw new SiteError('ERR_COMMAND_REFUSED', text)
   }
 
-  #checkResource(command: SiteCommand): Shareable {
-    const request = command.body instanceof Map ? command.body : new Map()
+  /** One entry in the record for every command, whatever came of it. */
+  #recorded(act: string, handle: (command: SiteCommand) => Done | Promise<Done>) {
+    return async (command: SiteCommand): Promise<FobsValue> => {
+      const { audit } = this.#components
+      const jobId = commandText(command, COMMAND_HEADER.jobId)
+      const event = { actor: actorOf(command), act, ...(JOB_ID.test(jobId) && { job: jobId }) }
+      try {
+        const { answer, text } = await handle(command)
+        await audit.append({ ...event, outcome: 'accepted', code: 'allowed', text })
+        return answer
+      } catch (error) {
+        const code = error instanceof PlatformError ? error.code : 'failed'
+        await audit.append({ ...event, outcome: 'refused', code, text: messageOf(error) })
+        throw error
+      }
+    }
+  }
+
+  #inTurn(handle: (jobId: string, command: SiteCommand) => Promise<Done>) {
+    return (command: SiteCommand): Promise<Done> => {
+      const jobId = jobIdOf(command)
+      return this.#turns.take(jobId, () => handle.call(this, jobId, command))
+    }
+  }
+
+  #checkResource({ body }: SiteCommand): Done {
+    const request = body instanceof Map ? body : new Map()
     const reservation = this.#resources.reserve(request as ReadonlyMap<string, unknown>) // every value is checked there
+    const isEnough = 'token' in reservation
     const answer = new Shareable()
-    answer.headers.set('_is_resource_enough', 'token' in reservation)
+    answer.headers.set('_is_resource_enough', isEnough)
     answer.headers.set(
       COMMAND_HEADER.reservation,
-      'token' in reservation ? reservation.token : reservation.refusal,
+      isEnough ? reservation.token : reservation.refusal,
     )
-    return answer
+    return { answer, text: isEnough ? 'reserved' : reservation.refusal }
   }
 
-  #cancelResource(command: SiteCommand): Shareable {
+  #cancelResource(command: SiteCommand): Done {
     this.#resources.cancel(commandText(command, COMMAND_HEADER.reservation))
-    return new Shareable()
+    return { answer: new Shareable(), text: '' }
   }
 
-  async #deploy(command: SiteCommand): Promise<string> {
-    const jobId = jobIdOf(command)
+  async #deploy(jobId: string, command: SiteCommand): Promise<Done> {
+    if (this.#running.has(jobId)) throw refusal(`job ${jobId} is running`)
+    if (!(command.body instanceof Uint8Array)) throw refusal('the app is not an archive')
     const appName = commandText(command, COMMAND_HEADER.appName)
-    if (this.#running.has(jobId)) throw new SiteError('ERR_COMMAND_REFUSED', `job ${jobId} is running`)
-    if (!(command.body instanceof Uint8Array))
-      throw new SiteError('ERR_COMMAND_REFUSED', 'the app is not an archive')
-    const folder = this.#runFolder(jobId)
-    await rm(folder, { recursive: true, force: true })
-    const { kit, clock, audit, runtimes } = this.#components
+    const meta = metaOf(command)
+    await this.#drop(jobId)
+    const { kit, clock, runtimes } = this.#components
     const app = await deployApp(
-      { kit, clock, audit, runtimes, policy: this.#policy, confinement: this.#confinement },
-      { jobId, appName, meta: metaOf(command), archive: command.body, folder },
+      { kit, clock, runtimes, policy: this.#policy, confinement: this.#confinement },
+      { jobId, appName, meta, archive: command.body, folder: this.#runFolder(jobId) },
     )
     this.#deployed.set(jobId, app)
-    return `deployed ${appName} to ${kit.name}`
+    await this.#keep(jobId)
+    return {
+      answer: `deployed ${appName} to ${kit.name}`,
+      text: `${appName}: ${describeGrant(app)}`,
+    }
   }
 
-  async #start(command: SiteCommand): Promise<string> {
-    const jobId = jobIdOf(command)
+  async #start(jobId: string, command: SiteCommand): Promise<Done> {
+    if (this.#running.has(jobId)) return told('Client app already started.')
     const app = this.#deployed.get(jobId)
-    if (this.#running.has(jobId)) return 'Client app already started.'
-    if (app === undefined)
-      throw new SiteError('ERR_COMMAND_REFUSED', `job ${jobId} was not deployed to this site`)
+    if (app === undefined) throw refusal(`job ${jobId} was not deployed to this site`)
     const meta = metaOf(command)
     for (const key of PINNED_META)
       if (JSON.stringify(meta[key]) !== JSON.stringify(app.meta[key]))
-        throw new SiteError('ERR_COMMAND_REFUSED', `${key} is not what was deployed`)
+        throw refusal(`${key} is not what was deployed`)
     if (!this.#resources.allocate(commandText(command, COMMAND_HEADER.reservation), jobId))
-      throw new SiteError('ERR_COMMAND_REFUSED', 'the reservation of resources is unknown or too old')
+      throw refusal('the reservation of resources is unknown or too old')
     try {
       await this.#launch(jobId, app)
     } catch (error) {
       this.#resources.free(jobId)
       throw error
     }
-    return 'Start the client app...'
+    const text = `${app.name}: confinement ${this.#confinement.level}`
+    return { answer: 'Start the client app...', text }
   }
 
   async #launch(jobId: string, app: DeployedApp): Promise<void> {
-    const { cell, clock, logger, kit, runtimes, logLevel, audit, onEvent } = this.#components
+    const { cell, clock, logger, kit, runtimes, logLevel, onEvent } = this.#components
     const folder = this.#runFolder(jobId)
     await writeSiteRunFile(folder, {
       jobId,
@@ -208,75 +292,78 @@ export class SiteJobs implements AsyncDisposable {
       runtimes: Object.fromEntries(
         [...runtimes].map(([name, { program, kind, options, environment, read }]) => [
           name,
-          { program, kind, options: [...options], environment: { ...environment }, read: [...read] },
+          {
+            program,
+            kind,
+            options: [...options],
+            environment: { ...environment },
+            read: [...read],
+          },
         ]),
       ),
       minimumConfinement: kit.hanse.confinement.minimum,
       logLevel,
     })
-    const job = await SiteJob.start({ cell, clock, logger }, jobId, folder)
+    const job = await this.#startJob({ cell, clock, logger }, jobId, folder)
+    this.#idle.delete(jobId)
     this.#running.set(jobId, job)
+    this.#reporting.add(jobId)
     onEvent({ event: 'job-started', job: jobId })
-    await audit.append({
-      actor: { name: SERVER_CELL },
-      act: 'start',
-      job: jobId,
-      outcome: 'accepted',
-      code: 'allowed',
-      text: `confinement ${this.#confinement.level}`,
-    })
-    this.#watch(job).catch((error: unknown) => logger.error('a job was lost', { jobId, error }))
+    const watch = this.#watch(job)
+      .catch((error: unknown) => logger.error('a job was lost', { jobId, error }))
+      .finally(() => this.#watches.delete(watch))
+    this.#watches.add(watch)
   }
 
   /** Sees a job's part through: its end, the record, the final report, and its folder. */
   async #watch(job: SiteJob): Promise<void> {
-    const { cell, clock, logger, kit, audit, onEvent } = this.#components
+    const { cell, clock, logger, kit, onEvent } = this.#components
     const { jobId } = job
-    this.#reporting.add(jobId)
     const ending = await job.ended
     this.#running.delete(jobId)
     this.#deployed.delete(jobId)
-    onEvent({
-      event: 'job-ended',
-      job: jobId,
-      ...(ending.reason === '' ? {} : { reason: ending.reason }),
-    })
-    await audit.append({
-      actor: { name: kit.name },
-      act: 'job.end',
-      job: jobId,
-      outcome: 'accepted',
-      code: ending.reason === '' ? 'ended' : 'failed',
-      text: ending.reason,
-    })
-    await reportEnding({ cell, clock, logger }, jobId, kit.project, ending, () => this.#reporting.has(jobId))
-    this.#reporting.delete(jobId)
-    this.#resources.free(jobId)
-    this.#ended.push(jobId)
-    for (const old of this.#ended.splice(0, Math.max(0, this.#ended.length - KEPT_RUNS)))
-      await rm(this.#runFolder(old), { recursive: true, force: true })
+    const { reason } = ending
+    onEvent({ event: 'job-ended', job: jobId, ...(reason === '' ? {} : { reason }) })
+    const code = reason === '' ? 'ended' : 'failed'
+    await this.#note({ actor: { name: kit.name }, act: 'job.end', job: jobId, code, text: reason })
+    try {
+      const isWanted = () => this.#reporting.has(jobId)
+      const { signal } = this.#closing
+      await reportEnding({ cell, clock, logger }, jobId, kit.project, ending, isWanted, { signal })
+    } catch (error) {
+      logger.debug('final report given up', { jobId, error })
+    } finally {
+      this.#reporting.delete(jobId)
+      this.#resources.free(jobId)
+      await this.#turns.take(jobId, async () => {
+        // The job may have been deployed anew meanwhile.
+        if (!this.#running.has(jobId) && !this.#deployed.has(jobId)) await this.#keep(jobId)
+      })
+    }
   }
 
-  async #abort(command: SiteCommand): Promise<string> {
-    const job = this.#running.get(jobIdOf(command))
-    if (job === undefined) return 'Client app has not started.'
-    void job.abort()
-    return 'Abort signal has been sent to the client App.'
+  /** Ends what runs, or takes back what was only deployed. */
+  async #abort(jobId: string): Promise<Done> {
+    const job = this.#running.get(jobId)
+    if (job !== undefined) {
+      void job.abort()
+      return told('Abort signal has been sent to the client App.')
+    }
+    if (this.#deployed.has(jobId)) await this.#drop(jobId)
+    return told('Client app has not started.')
   }
 
-  async #deleteRun(command: SiteCommand): Promise<string> {
-    const jobId = jobIdOf(command)
-    if (this.#running.has(jobId)) throw new SiteError('ERR_COMMAND_REFUSED', `job ${jobId} is running`)
-    this.#deployed.delete(jobId)
-    await rm(this.#runFolder(jobId), { recursive: true, force: true })
-    return `deleted run ${jobId}`
+  async #deleteRun(jobId: string): Promise<Done> {
+    if (this.#running.has(jobId)) throw refusal(`job ${jobId} is running`)
+    await this.#drop(jobId)
+    return told(`deleted run ${jobId}`)
   }
 
   #status(): string {
     return JSON.stringify({
       client_name: this.#components.kit.name,
-      running_jobs: [...this.#running.keys()].map((jobId) => ({
-        app_name: 'app',
+      running_jobs: Array.from(this.#running.keys(), (jobId) => ({
+        app_name: this.#deployed.get(jobId)?.name ?? '',
         job_id: jobId,
         status: 'started',
       })),
@@ -285,14 +372,41 @@ export class SiteJobs implements AsyncDisposable {
 
   #reportResources(): string {
     const { gpus, gpusInUse } = this.#resources.report()
-    return JSON.stringify({ resources: { num_of_gpus: gpus }, reserved_resources: { num_of_gpus: gpusInUse } })
+    return JSON.stringify({
+      resources: { num_of_gpus: gpus },
+      reserved_resources: { num_of_gpus: gpusInUse },
+    })
   }
 
   #explain(command: SiteCommand, { link }: CellRequest): string {
     const jobId = link === undefined ? undefined : this.jobOf(link)
     if (jobId !== undefined && typeof command.body === 'string')
-      this.#running.get(jobId)?.explain(command.body.slice(0, 500))
+      this.#running.get(jobId)?.explain(command.body.slice(0, MAX_WORDS_CHARS))
     return ''
+  }
+
+  /** Counts a folder without a process; the oldest beyond the limit go. */
+  async #keep(jobId: string): Promise<void> {
+    this.#idle.delete(jobId)
+    this.#idle.add(jobId)
+    for (const oldest of this.#idle) {
+      if (this.#idle.size <= KEPT_RUNS) return
+      await this.#drop(oldest)
+    }
+  }
+
+  async #drop(jobId: string): Promise<void> {
+    this.#idle.delete(jobId)
+    this.#deployed.delete(jobId)
+    await rm(this.#runFolder(jobId), { recursive: true, force: true })
+  }
+
+  /** Records what nobody waits for. */
+  async #note(event: Omit<AuditEvent, 'outcome'>): Promise<void> {
+    const { audit, logger } = this.#components
+    await audit
+      .append({ ...event, outcome: 'accepted' })
+      .catch((error: unknown) => logger.error('not recorded', { act: event.act, error }))
   }
 
   #runFolder(jobId: string): string {
@@ -300,15 +414,36 @@ export class SiteJobs implements AsyncDisposable {
   }
 }
 
+const SERVER: AuditActor = { name: SERVER_CELL }
+
+/** The person on whose behalf the server says that it commands, else the server. */
+function actorOf(command: SiteCommand): AuditActor {
+  const name = commandText(command, COMMAND_HEADER.userName)
+  if (name === '') return SERVER
+  return {
+    name,
+    org: commandText(command, COMMAND_HEADER.userOrganization),
+    role: commandText(command, COMMAND_HEADER.userRole),
+  }
+}
+
+function told(answer: string): Done {
+  return { answer, text: '' }
+}
+
+function refusal(text: string): SiteError {
+  return new SiteError('ERR_COMMAND_REFUSED', text)
+}
+
 /** The job a command is about; never a path. */
 function jobIdOf(command: SiteCommand): string {
   const jobId = commandText(command, COMMAND_HEADER.jobId)
   if (JOB_ID.test(jobId)) return jobId
-  throw new SiteError('ERR_COMMAND_REFUSED', 'the command names no valid job_id')
+  throw refusal('the command names no valid job_id')
 }
 
 function metaOf(command: SiteCommand): JsonObject {
   const meta = jsonOfFobs(command.headers.get(COMMAND_HEADER.jobMeta) ?? null)
   if (typeof meta === 'object' && meta !== null && !Array.isArray(meta)) return meta as JsonObject // neither list nor null
-  throw new SiteError('ERR_COMMAND_REFUSED', 'missing job meta')
+  throw refusal('missing job meta')
 }

@@ -48,16 +48,17 @@ export class Heartbeat {
     const onAbort = () => this.#wake()
     signal?.addEventListener('abort', onAbort)
     while (!isAborted(signal)) {
-      await this.#send()
+      // Made before the beat: who asks for one while this one is on its way gets another.
       const pause = Promise.withResolvers<void>()
       this.#wake = pause.resolve
+      await this.#send()
       using _timer = this.#components.clock.setTimer(intervalMs, pause.resolve)
       if (!isAborted(signal)) await pause.promise
     }
     signal?.removeEventListener('abort', onAbort)
   }
 
-  /** Cuts the pause short. */
+  /** Cuts the pause short, also the one after a beat that is on its way. */
   now(): void {
     this.#wake()
   }

@@ -1,5 +1,11 @@
 import type { Cell, Connector, ConnectorEvents } from '@hanse/cellnet'
-import { type AbortOptions, type Clock, type LinkSecurity, type Logger, TransportError } from '@hanse/contract'
+import {
+  type AbortOptions,
+  type Clock,
+  type LinkSecurity,
+  type Logger,
+  TransportError,
+} from '@hanse/contract'
 import { loginSigner, loginVerifier } from '@hanse/pki'
 import type { SiteKit } from '@hanse/provision'
 import {
@@ -147,7 +153,10 @@ export class ServerLink implements AsyncDisposable {
     const fault = error instanceof TransportError ? error.details['reason'] : undefined
     if (LASTING_FAULTS.has(fault))
       this.#refused.reject(
-        new SiteError('ERR_SITE_REFUSED', `${reason}; is this kit of the same league, and still valid?`),
+        new SiteError(
+          'ERR_SITE_REFUSED',
+          `${reason}; is this kit of the same league, and still valid?`,
+        ),
       )
   }
 
@@ -159,7 +168,10 @@ export class ServerLink implements AsyncDisposable {
         ? (['ERR_NAME_IN_USE', 'stop the other process, or use another kit'] as const)
         : (['ERR_SITE_REFUSED', 'the kit and the address it dials do not fit together'] as const)
     this.#refused.reject(
-      new SiteError(errorCode, `the server refused '${this.#components.kit.name}': ${reason}; ${hint}`),
+      new SiteError(
+        errorCode,
+        `the server refused '${this.#components.kit.name}': ${reason}; ${hint}`,
+      ),
     )
   }
 }

@@ -43,5 +43,7 @@ function objection(
       ? 'only the server itself gives commands'
       : undefined
   const job = destination.split('.').at(-1)
-  return origin === `${SERVER_CELL}.${job}` ? undefined : `'${origin}' is not the server's part of job ${job}`
+  return origin === `${SERVER_CELL}.${job}`
+    ? undefined
+    : `'${origin}' is not the server's part of job ${job}`
 }

@@ -1,6 +1,7 @@
 import { appendFile, cp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readGlobalModel } from '../support/global-model.ts'
 import { trainerOf, writeJob } from '../support/job-folder.ts'
 import { LEAD, League, SERVER } from '../support/league.ts'
 
@@ -247,11 +248,13 @@ describe('a trainer that does what it may not', () => {
 
   it("sees nothing of the site's environment", async () => {
     const trainer = trainerOf(`
-  const seen = Object.keys(process.env).filter((name) => /HOME|XDG|TOKEN|KEY|NVFLARE/.test(name))
-  await send({ metrics: { seen: seen.length } , params: { n: { dtype: 'float64', shape: [], data: Float64Array.of(seen.length) } } })`)
+  const seen = Object.keys(process.env).filter((name) => /HOME|XDG|TOKEN|KEY|NVFLARE|USER/.test(name))
+  await send({ params: { n: { dtype: 'float64', shape: [], data: Float64Array.of(seen.length) } } })`)
     const job = await league.submit(
       await writeJob(league.folder, { name: 'env', rounds: 1, trainer }),
     )
     expect(await league.wait(job)).toBe('FINISHED:COMPLETED')
+    const model = await readGlobalModel(await league.download(job))
+    expect([...model.get('n')!.data]).toEqual([0])
   }, 60_000)
 })

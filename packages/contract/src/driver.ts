@@ -35,6 +35,8 @@ export interface ConnectionInfo {
   readonly peerCertificateExpiry?: number | undefined
   /** SHA-256 of the peer's leaf certificate, hexadecimal. */
   readonly peerFingerprint?: string | undefined
+  /** Longest frame that the peer takes, where the driver knows a limit; `send` refuses longer ones. */
+  readonly maxSendBytes?: number | undefined
 }
 
 /**
@@ -56,7 +58,8 @@ export interface Connection extends AsyncDisposable {
    * Queues one frame, given as its consecutive parts; they are borrowed until the promise settles and must
    * not change. Resolves once the frame was handed to the operating system; several may wait at a time, and
    * awaiting is the backpressure. An abort takes back a frame of which nothing was written yet.
-   * @throws {TransportError} `ERR_CONNECTION_CLOSED`, `ERR_SEND_TIMEOUT`
+   * @throws {TransportError} `ERR_CONNECTION_CLOSED`, `ERR_SEND_TIMEOUT`; `ERR_FRAME_LENGTH` for a frame above
+   *   `info.maxSendBytes`, of which nothing was sent
    */
   send(frame: readonly Uint8Array[], options?: AbortOptions): Promise<void>
   /**

@@ -2,7 +2,7 @@ import { connect as connectClear, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { type AbortOptions, type LinkSecurity, TransportError } from '@hanse/contract'
 import { connectError } from './explain-error.ts'
-import { type LinkAddress, parseAddress } from './link-address.ts'
+import { parseAddress } from './link-address.ts'
 import type { SocketComponents } from './socket-options.ts'
 import {
   checkOwnCertificate,
@@ -11,18 +11,9 @@ import {
   serverIdentityCheck,
 } from './tls-settings.ts'
 
-/** A way to the listener through something else, e.g. an HTTP proxy. */
-export interface Detour {
-  readonly host: string
-  readonly port: number
-  /** Makes `socket`, open to the detour, one that is open to `target`; must leave no byte of the target unread. */
-  open(socket: Socket, target: LinkAddress): Promise<void>
-}
-
 export interface DialOptions extends AbortOptions {
   /** The one protocol to agree on inside TLS; a listener that does not is refused. */
   readonly alpn?: string | undefined
-  readonly detour?: Detour | undefined
 }
 
 /**
@@ -34,10 +25,10 @@ export async function dialSocket<Link>(
   components: SocketComponents,
   url: URL,
   security: LinkSecurity,
-  { signal, alpn, detour }: DialOptions,
+  { signal, alpn }: DialOptions,
   finish: (socket: Socket) => Link | Promise<Link>,
 ): Promise<Link> {
-  const { clock, limits } = components
+  const { clock, limits, detour } = components
   const target = parseAddress(url, 'ERR_CONNECT_REFUSED')
   checkSecurity(target.scheme, security, 'active', 'ERR_TLS_HANDSHAKE')
   checkOwnCertificate(security, clock.now())
@@ -45,17 +36,19 @@ export async function dialSocket<Link>(
 
   const failed = Promise.withResolvers<never>()
   failed.promise.catch(() => {})
-  const onError = (error: Error): void => failed.reject(connectError(error, url.host))
+  const address =
+    detour === undefined ? url.host : `${url.host} through ${detour.host}:${detour.port}`
+  const onError = (error: Error): void => failed.reject(connectError(error, address))
   const onClose = (): void =>
     failed.reject(
-      new TransportError('ERR_CONNECT_REFUSED', `${url.host} closed before the link was up`),
+      new TransportError('ERR_CONNECT_REFUSED', `${address} closed before the link was up`),
     )
   const onAbort = (): void => failed.reject(signal?.reason)
   using _deadline = clock.setTimer(limits.connectTimeoutMs, () =>
     failed.reject(
       new TransportError(
         'ERR_CONNECT_TIMEOUT',
-        `${url.host} gave no answer for ${limits.connectTimeoutMs} ms`,
+        `${address} gave no answer for ${limits.connectTimeoutMs} ms`,
         { timeoutMs: limits.connectTimeoutMs },
       ),
     ),

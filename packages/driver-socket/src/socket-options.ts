@@ -1,4 +1,6 @@
 import { type Clock, type Logger, silentLogger, systemClock } from '@hanse/contract'
+import { connectTunnel } from './connect-tunnel.ts'
+import type { Detour } from './detour.ts'
 
 /** Options of every driver that runs over sockets. */
 export interface SocketOptions {
@@ -7,6 +9,11 @@ export interface SocketOptions {
   readonly logger?: Logger | undefined
   /** Hears of peers that our listener did not let in, for the record. */
   readonly onRefused?: ((refusal: RefusedHandshake) => void) | undefined
+  /**
+   * HTTP proxy for diallers, asked with CONNECT: `http://proxy.example.com:3128`, with user and password if it wants
+   * them. TLS runs through it end to end.
+   */
+  readonly proxy?: URL | undefined
   /** Longest frame of a peer that is not admitted yet; default 64 KiB. See `Connection.maxFrameBytes`. */
   readonly maxFrameBytes?: number | undefined
   /** For the dialler: everything until the link is up, together. Default 10 s. */
@@ -48,6 +55,8 @@ export interface SocketComponents {
   readonly clock: Clock
   readonly logger: Logger
   readonly onRefused: (refusal: RefusedHandshake) => void
+  /** The way that diallers take, if not the straight one. */
+  readonly detour: Detour | undefined
   readonly limits: SocketLimits
 }
 
@@ -57,6 +66,7 @@ export function socketComponents(options: SocketOptions): SocketComponents {
     clock: options.clock ?? systemClock,
     logger: options.logger ?? silentLogger,
     onRefused: options.onRefused ?? (() => {}),
+    detour: options.proxy === undefined ? undefined : connectTunnel(options.proxy),
     limits: {
       maxFrameBytes: options.maxFrameBytes ?? 64 * 1024,
       connectTimeoutMs: options.connectTimeoutMs ?? 10_000,

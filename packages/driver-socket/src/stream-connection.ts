@@ -37,6 +37,11 @@ export interface StreamConnectionComponents {
   readonly wrap?: ((frame: readonly Uint8Array[]) => readonly Uint8Array[]) | undefined
   /** Asked between two frames: the fault, if the end that came was no orderly one. Default: only a cut is a fault. */
   readonly faultOf?: ((end: 'end' | 'cut') => TransportError | undefined) | undefined
+  /**
+   * Ends our side of the stream in an orderly way, before or after the peer ended its own; has to see to it that
+   * the stream closes. Default: `stream.end()`, or `stream.destroy()` after the peer.
+   */
+  readonly leave?: (() => void) | undefined
   /** Ends the stream of a broken connection, and may tell the peer why. Default: destroys it. */
   readonly abandon?: ((error: Error) => void) | undefined
 }
@@ -65,6 +70,8 @@ export class StreamConnection implements Connection {
   readonly #streamClosed = Promise.withResolvers<void>()
   #receiver: Receiver | undefined
   #delivering = false
+  /** How the stream ended while a frame was being delivered; streams may tell even if they are paused. */
+  #pendingEnd: 'end' | 'cut' | undefined
   #state: State = 'open'
   #bytesReceived = 0
 
@@ -143,7 +150,8 @@ export class StreamConnection implements Connection {
     const late = Promise.withResolvers<void>()
     using _deadline = this.#clock.setTimer(this.#options.closeTimeoutMs, late.resolve)
     await Promise.race([this.#writes.idle(), late.promise, this.#streamClosed.promise])
-    this.#stream.end()
+    if (this.#components.leave === undefined) this.#stream.end()
+    else this.#components.leave()
     // Read on, discarding: closing with unread data would reset the link and might lose our last frames.
     this.#stream.resume()
     await Promise.race([this.#streamClosed.promise, late.promise])
@@ -171,11 +179,17 @@ export class StreamConnection implements Connection {
   #delivered(receiver: Receiver): void {
     this.#delivering = false
     this.#deliver(receiver)
-    if (!this.#delivering && this.#state === 'open') this.#stream.resume()
+    if (this.#delivering || this.#state !== 'open') return
+    if (this.#pendingEnd === undefined) this.#stream.resume()
+    else this.#ended(this.#pendingEnd)
   }
 
   #ended(end: 'end' | 'cut'): void {
     if (this.#state !== 'open') return
+    if (this.#delivering) {
+      this.#pendingEnd ??= end
+      return
+    }
     const fault = this.#faultOf(end)
     if (fault !== undefined) {
       this.#fail(fault)
@@ -183,7 +197,8 @@ export class StreamConnection implements Connection {
     }
     this.#state = 'closed'
     this.#writes.fail(new TransportError('ERR_CONNECTION_CLOSED', 'the peer closed the connection'))
-    this.#stream.destroy()
+    if (this.#components.leave === undefined) this.#stream.destroy()
+    else this.#components.leave()
     this.#over.resolve()
   }
 

@@ -1,32 +1,10 @@
 import { Duplex, duplexPair } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Clock } from '@hanse/contract'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { fakeClock } from '../../driver-socket/test/fake-clock.ts'
 import { frameOf, patternFrame } from '../../driver-socket/test/frames.ts'
 import { pipeConnection } from './pipe-connection.ts'
-
-/** Time that stands still until it is moved. */
-function fakeClock(): Clock & { advance(ms: number): void } {
-  let now = 0
-  const timers = new Set<{ at: number; callback: () => void }>()
-  return {
-    now: () => now,
-    setTimer(delayMs, callback) {
-      const timer = { at: now + delayMs, callback }
-      timers.add(timer)
-      return { [Symbol.dispose]: () => void timers.delete(timer) }
-    },
-    advance(ms) {
-      now += ms
-      for (const timer of [...timers])
-        if (timer.at <= now) {
-          timers.delete(timer)
-          timer.callback()
-        }
-    },
-  }
-}
 
 /** A stream whose writes finish only when told to. */
 function stuckStream(): { stream: Duplex; writes: (() => void)[] } {

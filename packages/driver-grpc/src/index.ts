@@ -1,0 +1,2 @@
+export { grpc } from './grpc.ts'
+export type { GrpcOptions } from './grpc-options.ts'

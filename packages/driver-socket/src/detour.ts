@@ -1,0 +1,10 @@
+import type { Socket } from 'node:net'
+import type { LinkAddress } from './link-address.ts'
+
+/** A way to the listener through something else, e.g. an HTTP proxy. */
+export interface Detour {
+  readonly host: string
+  readonly port: number
+  /** Makes `socket`, open to the detour, one that is open to `target`; must leave no byte of the target unread. */
+  open(socket: Socket, target: LinkAddress): Promise<void>
+}

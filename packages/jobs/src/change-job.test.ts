@@ -89,7 +89,7 @@ describe('changeJobState', () => {
       job_deploy_detail: ['s: OK'],
       start_time: '2026-12-01T00:00:00.000Z',
       duration: '0:00:41.123000',
-      status_reason: 'lead@a.org aborted it',
+      reason: 'lead@a.org aborted it',
     })
   })
 
@@ -142,7 +142,7 @@ describe('abandonActiveJobs', () => {
     expect(abandoned.map(({ id }) => id).toSorted()).toEqual(['DISPATCHED', 'RUNNING'])
     expect((await store.get('RUNNING'))?.meta).toMatchObject({
       status: 'FINISHED:ABANDONED',
-      status_reason: expect.stringContaining('while the job was RUNNING'),
+      reason: expect.stringContaining('while the job was RUNNING'),
     })
     expect((await store.get('SUBMITTED'))?.state).toBe('SUBMITTED')
     expect(await abandonActiveJobs(store, { now })).toEqual([])

@@ -9,7 +9,7 @@ export interface ChangeJobOptions {
   readonly from?: readonly JobState[] | undefined
   /** Further keys of the metadata to set. */
   readonly set?: JsonObject | undefined
-  /** Why, for people; kept as `status_reason`. */
+  /** Why, for people; kept as `reason`. */
   readonly reason?: string | undefined
 }
 
@@ -38,7 +38,7 @@ export async function changeJobState(
       ...job.meta,
       ...set,
       ...timesOf(job, to, now),
-      ...(reason !== undefined && { status_reason: reason }),
+      ...(reason !== undefined && { reason: reason }),
       status: to,
     }
   })

@@ -13,7 +13,7 @@ export const SERVER_KEYS: ReadonlySet<string> = new Set([
   'submitter_role',
   'submit_token',
   'status',
-  'status_reason',
+  'reason',
   'data_storage_format',
   'submit_time',
   'submit_time_iso',

@@ -42,17 +42,25 @@ async function askSecret(question: string): Promise<string | undefined> {
   }
 }
 
-/** Ctrl-C, SIGTERM, and the end of the launcher that handed over to us: it must not leave us behind. */
+/** Ctrl-C and SIGTERM. */
 function stopSignal(): AbortSignal {
   const stop = new AbortController()
   const abort = () => stop.abort(new Error('asked to stop'))
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, abort)
-  if (process.channel !== undefined) {
-    process.once('disconnect', abort)
-    process.channel?.unref()
-  }
   return stop.signal
 }
+
+/**
+ * A launcher that handed over to us is what people see and kill. It only ever ends before us by being killed, and then
+ * we end as it did: at once, so that nothing stays behind and the port is free.
+ */
+function shareFateWithLauncher(): void {
+  if (process.channel === undefined) return
+  process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+  process.channel?.unref()
+}
+
+shareFateWithLauncher()
 
 const host: CliHost = {
   stdout: textStream(process.stdout),

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AuditEvent, type AuditLog, createRefusalRecorder, openAuditLog } from '@hanse/audit'
 import { type Cell, createCell, type Misdeed } from '@hanse/cellnet'
-import type { Clock, LinkSecurity, Logger } from '@hanse/contract'
+import { type Clock, hasCode, type LinkSecurity, type Listener, type Logger } from '@hanse/contract'
 import { type RefusedHandshake, tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import {
@@ -18,6 +18,7 @@ import { decide, readPolicy } from '@hanse/policy'
 import type { ServerKit } from '@hanse/provision'
 import {
   type Applicant,
+  abortableDelay,
   adminCodecs,
   createTokenGuard,
   type PublicProperties,
@@ -62,6 +63,8 @@ export interface RunServerOptions {
 /** What a place writes at run time; `docs/decisions/0004-run-state-in-the-kit.md`. */
 const STATE = 'state'
 const SWEEP_MS = 5_000
+const LISTEN_PATIENCE_MS = 5_000
+const LISTEN_RETRY_MS = 250
 
 /** Runs a league's server until its signal fires. */
 export async function runServer(options: RunServerOptions): Promise<void> {
@@ -203,7 +206,7 @@ export async function runServer(options: RunServerOptions): Promise<void> {
 
   await jobs.start()
   const url = new URL(`${kit.server.scheme}://${kit.listen.host}:${kit.listen.port}`)
-  await using _listener = await cell.listen(url, linkSecurity(kit), { adminNames: true })
+  await using _listener = await listenPatiently(cell, url, options)
   await audit.append(
     ownEvent(kit, 'server.start', 'allowed', `serving ${kit.project} at ${url.host}`),
   )
@@ -213,6 +216,27 @@ export async function runServer(options: RunServerOptions): Promise<void> {
   await aborted(signal)
   await jobs.stop()
   await audit.append(ownEvent(kit, 'server.stop', 'allowed', 'stopped as asked'))
+}
+
+/**
+ * Listens, and waits a while for a port that is still held: a server that was just killed may not be gone yet.
+ * @throws {TransportError} `ERR_LISTEN`
+ */
+async function listenPatiently(
+  cell: Cell,
+  url: URL,
+  { kit, clock, logger, signal }: RunServerOptions,
+): Promise<Listener> {
+  const deadline = clock.now() + LISTEN_PATIENCE_MS
+  for (;;) {
+    try {
+      return await cell.listen(url, linkSecurity(kit), { adminNames: true })
+    } catch (error) {
+      if (!hasCode(error, 'ERR_LISTEN') || clock.now() >= deadline) throw error
+      logger.warn('cannot listen yet', { url: url.host, reason: error.message })
+      await abortableDelay(clock, LISTEN_RETRY_MS, { signal })
+    }
+  }
 }
 
 type RecordRefusal = (event: AuditEvent) => void

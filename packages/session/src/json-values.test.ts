@@ -1,42 +1,41 @@
-import type { JsonValue } from '@hanse/contract'
-import type { FobsValue } from '@hanse/fobs'
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fobsOfJson, jsonOfFobs, textIn } from './json-values.ts'
+import { jsonOfFobs } from './json-values.ts'
+import { analyticsDataTypeEnum, jobMetaKeyEnum } from './messages/enums.ts'
 
-describe('JSON as values', () => {
-  it('comes back as it was', () => {
-    fc.assert(
-      fc.property(fc.jsonValue({ depthSize: 'medium' }), (value) => {
-        const there = fobsOfJson(value as JsonValue)
-        expect(JSON.stringify(jsonOfFobs(there))).toBe(JSON.stringify(value))
-      }),
-    )
+const JOB_CLIENTS = jobMetaKeyEnum.member('JOB_CLIENTS')
+
+describe('values from the wire as JSON', () => {
+  it("reads a member of stock's text enumerations as its text, as key and as value", () => {
+    const meta = new Map<unknown, unknown>([
+      ['name', 'job'],
+      [JOB_CLIENTS, [new Map([['name', 'site-1']])]],
+      ['kind', analyticsDataTypeEnum.member('SCALAR')],
+    ])
+    expect(jsonOfFobs(meta as never)).toEqual({
+      name: 'job',
+      job_clients: [{ name: 'site-1' }],
+      kind: 'SCALAR',
+    })
   })
 
-  it.each<[string, FobsValue]>([
-    ['bytes', new Uint8Array(1)],
-    ['a big integer', 2n ** 70n],
-    ['no number', Number.NaN],
-    ['a key that is no text', new Map([[1, 'x']])],
-    ['such a value deep inside', [new Map([['a', [new Uint8Array(1)]]])]],
-  ])('cannot be %s', (_what, value) => {
-    expect(jsonOfFobs(value)).toBeUndefined()
+  it('does not choose between two values of one key', () => {
+    const meta = new Map<unknown, unknown>([
+      ['job_clients', []],
+      [JOB_CLIENTS, ['site-1']],
+    ])
+    expect(jsonOfFobs(meta as never)).toBeUndefined()
   })
 
-  it("keeps a peer's keys plain data", () => {
-    const json = jsonOfFobs(new Map([['__proto__', new Map([['role', 'admin']])]])) as Record<
-      string,
-      unknown
-    >
-    expect(json['role']).toBeUndefined()
-    expect(Object.keys(json)).toEqual(['__proto__'])
-    expect(({} as Record<string, unknown>)['role']).toBeUndefined()
-  })
+  it.each([[new Uint8Array(1)], [1n], [new Map([[1, 'a']])], [Number.NaN]])(
+    'has no JSON for %s',
+    (value) => {
+      expect(jsonOfFobs(value as never)).toBeUndefined()
+    },
+  )
 
-  it('gives texts only, and none that is inherited', () => {
-    expect(textIn({ a: 'x', b: 1 }, 'a')).toBe('x')
-    expect(textIn({ a: 'x', b: 1 }, 'b')).toBe('')
-    expect(textIn({}, 'constructor')).toBe('')
+  it('gives no meaning to keys of a peer', () => {
+    const json = jsonOfFobs(new Map([['__proto__', 'x']]))
+    expect(Object.keys(json as object)).toEqual(['__proto__'])
+    expect(Object.getPrototypeOf(json)).toBeNull()
   })
 })

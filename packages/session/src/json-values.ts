@@ -1,5 +1,5 @@
 import type { JsonObject, JsonValue } from '@hanse/contract'
-import type { FobsValue } from '@hanse/fobs'
+import { EnumMember, type FobsValue } from '@hanse/fobs'
 
 /** JSON as values for the wire: objects become maps. */
 export function fobsOfJson(value: JsonValue): FobsValue {
@@ -10,11 +10,13 @@ export function fobsOfJson(value: JsonValue): FobsValue {
 
 /**
  * Values from the wire as JSON; objects have no prototype, so that no key of a peer means anything.
- * @returns `undefined` for what JSON cannot say: bytes, big integers, other keys than texts, other types
+ * Members of stock's text enumerations are their texts, as they are in Python: a stock server mixes both in a job's meta.
+ * @returns `undefined` for what JSON cannot say: bytes, big integers, other keys than texts, a key twice, other types
  */
 export function jsonOfFobs(value: FobsValue): JsonValue | undefined {
   if (value === null || typeof value === 'boolean' || typeof value === 'string') return value
   if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
+  if (value instanceof EnumMember) return textOfEnum(value)
   if (Array.isArray(value)) {
     const items: JsonValue[] = []
     for (const item of value) {
@@ -27,11 +29,16 @@ export function jsonOfFobs(value: FobsValue): JsonValue | undefined {
   if (!(value instanceof Map)) return undefined
   const object: Record<string, JsonValue> = Object.create(null)
   for (const [key, item] of value) {
+    const name = key instanceof EnumMember ? textOfEnum(key) : key
     const json = jsonOfFobs(item)
-    if (typeof key !== 'string' || json === undefined) return undefined
-    object[key] = json
+    if (typeof name !== 'string' || json === undefined || name in object) return undefined
+    object[name] = json
   }
   return object
+}
+
+function textOfEnum({ value }: EnumMember): string | undefined {
+  return typeof value === 'string' ? value : undefined
 }
 
 /** The text under `key`; empty if there is none, or something else. */

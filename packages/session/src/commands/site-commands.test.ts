@@ -77,6 +77,13 @@ describe('a command', () => {
     expect(done).toBe(false)
   })
 
+  it('is answered without a code when it succeeds: a stock server takes any for an error', async () => {
+    serve(() => '')
+    const message = new AdminMessage('train.test', '')
+    const { body } = await cells.server.request('site-1', 'admin', 'admin', message)
+    expect((body as AdminMessage).headers.has(COMMAND_HEADER.returnCode)).toBe(false)
+  })
+
   it('that nobody knows is refused', async () => {
     serve(() => '')
     expect(await command('train.other')).toMatchObject({

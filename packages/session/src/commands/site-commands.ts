@@ -127,7 +127,7 @@ export function serveCommands(
       return { body: replyTo(body, '_error', `invalid_request: unknown command ${body.topic}`) }
     try {
       await authorize(command, request)
-      return { body: replyTo(body, '_ok', await handler(command, request)) }
+      return { body: replyTo(body, undefined, await handler(command, request)) }
     } catch (error) {
       if (error instanceof PlatformError) return { body: replyTo(body, '_error', error.message) }
       // Its words may hold paths and values of this place.
@@ -137,11 +137,10 @@ export function serveCommands(
   })
 }
 
-function replyTo(command: AdminMessage, code: '_ok' | '_error', body: FobsValue): AdminMessage {
-  const headers = new Map<string, FobsValue>([
-    [COMMAND_HEADER.returnCode, code],
-    [COMMAND_HEADER.reference, command.id],
-  ])
+/** No code means ok: stock servers take every code beside a Shareable for an error, `_ok` too. */
+function replyTo(command: AdminMessage, code: '_error' | undefined, body: FobsValue): AdminMessage {
+  const headers = new Map<string, FobsValue>([[COMMAND_HEADER.reference, command.id]])
+  if (code !== undefined) headers.set(COMMAND_HEADER.returnCode, code)
   return new AdminMessage(`reply_${command.topic}`, body, headers)
 }
 

@@ -347,7 +347,8 @@ export class JobRun {
         reason: `the server's job process was not ready within ${readyMs / 1000} s`,
       }),
     )
-    return Promise.race([
+    // Awaited here: the timer lives as long as this function.
+    return await Promise.race([
       ready.then(() => this.#failure),
       exited.then((exit) => this.#failure ?? notCompleted(endingOf(exit, outcome()))),
       this.#aborted().then(() => this.#failure),

@@ -97,6 +97,8 @@ export class JobSchedule implements Disposable {
       return
     }
     logger.info('job tried', { jobId: job.id, outcome: outcome.noResource })
+    // When the job is due again is known only after this try has been stored.
+    this.#lookAgain = true
     await setJobMeta(store, job.id, (stored) =>
       stored.state === 'SUBMITTED' ? failedTry(stored, clock.now(), outcome.noResource) : undefined,
     )

@@ -63,6 +63,8 @@ export interface RunServerOptions {
 /** What a place writes at run time; `docs/decisions/0004-run-state-in-the-kit.md`. */
 const STATE = 'state'
 const SWEEP_MS = 5_000
+/** Bodies come as streams of smaller chunks; what one member can make us hold is bounded by this. */
+const MAX_FRAME_BYTES = 64 * 1024 * 1024
 const LISTEN_PATIENCE_MS = 5_000
 const LISTEN_RETRY_MS = 250
 
@@ -263,7 +265,7 @@ function createServerCell(
       logger,
       cipher: createMessageCipher({ identity: kit.identity, clock }),
     },
-    { ownName: kit.name },
+    { ownName: kit.name, maxFrameBytes: MAX_FRAME_BYTES },
   )
   cell.onPeer('refused', ({ fqcn, code, reason, connection }) =>
     recordRefusal({

@@ -293,6 +293,22 @@ describe('the server', () => {
     expect(door.refused).toHaveLength(3)
   })
 
+  it('gives one link so many challenges and no more, and others theirs', async () => {
+    const door = openDoor()
+    const [flood, other] = [await cells.linked('site-1'), await cells.linked('site-2')]
+    const ask = (cell: Cell) =>
+      cell.request('server', 'task', 'challenge', null, { headers: { cn: 'x', nonce: 'mine' } })
+    for (let i = 0; i < 20; i++) expect(await ask(flood)).toMatchObject({ returnCode: 'ok' })
+    expect(await ask(flood)).toMatchObject({
+      returnCode: 'service_unavailable',
+      error: expect.stringMatching(/challenges/),
+    })
+    expect(await ask(other)).toMatchObject({ returnCode: 'ok' })
+    expect(door.refused).toMatchObject([{ cell: 'site-1' }])
+    clock.advance(10_000)
+    expect(await ask(flood)).toMatchObject({ returnCode: 'ok' })
+  })
+
   it("does not take another's nonce", async () => {
     openDoor()
     const one = byHand(await cells.linked('site-1'), fakeSigner({ name: 'site-1' }))

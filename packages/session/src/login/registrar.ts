@@ -1,4 +1,4 @@
-import type { Cell, CellReply, CellRequest } from '@hanse/cellnet'
+import type { Cell, CellReply, CellRequest, PeerLink } from '@hanse/cellnet'
 import { textHeader } from '@hanse/cellnet'
 import type { Clock } from '@hanse/contract'
 import { messageOf } from '@hanse/contract'
@@ -40,6 +40,9 @@ export interface RegistrarOptions {
 }
 
 const MAX_PENDING_CHALLENGES = 10_000
+/** An honest peer needs one challenge a login, and a few when it starts over. */
+const MAX_CHALLENGES = 20
+const CHALLENGE_WINDOW_MS = 10_000
 const MAX_SITE_CONFIG_CHARS = 65_536
 const KIND_OF_WIRE: ReadonlyMap<string, ParticipantKind> = new Map([
   ['regular', 'site'],
@@ -54,11 +57,17 @@ export function serveRegistration(
   options: RegistrarOptions,
 ): void {
   const challenges = new PendingChallenges(components.clock, options.challengeLifetimeMs ?? 60_000)
+  const rate = new ChallengeRate(components.clock)
 
   cell.handle(CHANNEL.task, 'challenge', async (request) => {
     const callerNonce = textHeader(request.headers, 'nonce') ?? ''
     if (callerNonce === '' || callerNonce.length > 128)
       return refuse('challenge needs a nonce of 1 to 128 characters', 'invalid_request')
+    if (!rate.admits(request.link)) {
+      const reason = `more than ${MAX_CHALLENGES} challenges within ${CHALLENGE_WINDOW_MS / 1000} s over one link`
+      components.onRefused({ name: '', cell: request.link?.fqcn ?? request.origin, reason })
+      return refuse(reason, 'service_unavailable')
+    }
     const { signer } = components
     const body = new Shareable()
     body.content.set('nonce', challenges.create(request.origin))
@@ -185,6 +194,28 @@ function siteConfigOf(kind: ParticipantKind, body: Shareable): string {
   const json = jsonOfFobs(config)
   const text = json === undefined ? '' : JSON.stringify(json)
   return text.length <= MAX_SITE_CONFIG_CHARS ? text : ''
+}
+
+/** Bounds the challenges of each link: every one costs a signature, and pushes older ones out when there are many. */
+class ChallengeRate {
+  readonly #clock: Clock
+  readonly #windows = new WeakMap<PeerLink, { since: number; count: number }>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  admits(link: PeerLink | undefined): boolean {
+    if (link === undefined) return true
+    const now = this.#clock.now()
+    const window = this.#windows.get(link)
+    if (window === undefined || now - window.since >= CHALLENGE_WINDOW_MS) {
+      this.#windows.set(link, { since: now, count: 1 })
+      return true
+    }
+    window.count += 1
+    return window.count <= MAX_CHALLENGES
+  }
 }
 
 /** One nonce an origin, each good for one registration within its lifetime. */

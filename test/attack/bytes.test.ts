@@ -78,7 +78,7 @@ describe('a frame before the greeting', () => {
 describe('a frame of an admitted peer', () => {
   it.each([
     ['shorter than its prefix', 3],
-    ['longer than a frame may be', 512 * MIB + 1],
+    ['longer than a frame may be', 64 * MIB + 1],
     ['of 4 GiB', 2 ** 32 - 1],
   ])('%s ends the link before its body comes', async (_what, length) => {
     const peer = await scene.link('site-4')
@@ -237,7 +237,7 @@ describe('somebody slow', () => {
     const greeting = await scene.dial('site-4')
     greeting.write(frameOf(FRAME.hello, NOTHING, NOTHING, { length: 1000 }).subarray(0, 1))
     const admitted = await scene.link('site-4')
-    admitted.write(prefixOf(500 * MIB).subarray(0, 7))
+    admitted.write(prefixOf(50 * MIB).subarray(0, 7))
     const { peer, stamp } = await scene.intruder('site-3')
     expect((await peer.request({ ...stamp, cn__topic: 'heart_beat' })).returnCode).toBe('ok')
     await scene.expectUnharmed()
@@ -283,6 +283,15 @@ describe('somebody slow', () => {
     expect((await peer.request({ ...stamp, cn__topic: 'heart_beat' })).returnCode).toBe('ok')
     const codes = new Set((await Promise.all(replies)).map(({ returnCode }) => returnCode))
     expect([...codes].every((code) => code === 'ok' || code === 'service_unavailable')).toBe(true)
+  })
+
+  it('who asks for challenges without end is stopped: each costs a signature', async () => {
+    const flood = await scene.link('site-4')
+    const challenge = { cn__topic: 'challenge', cn: 'x', nonce: 'x' }
+    const replies = await Promise.all(Array.from({ length: 500 }, () => flood.request(challenge)))
+    expect(replies.filter(({ returnCode }) => returnCode === 'ok').length).toBeLessThanOrEqual(20)
+    await scene.recorded(SERVER, { actor: 'site-4', act: 'login', text: /challenges/ })
+    await scene.intruder('site-3')
   })
 
   it('who has one certificate and many names fills no table', async () => {

@@ -9,6 +9,8 @@ import { AttackScene } from '../support/attacker-scene.ts'
 import { trainerOf, writeJob } from '../support/job-folder.ts'
 import { SERVER } from '../support/league.ts'
 
+const BOSS = 'boss@example.org'
+
 let scene: AttackScene
 beforeAll(async () => {
   scene = await AttackScene.start()
@@ -186,6 +188,16 @@ describe('a site with a good token', () => {
       expect(reply.returnCode, JSON.stringify(headers)).toBe('unauthenticated')
     }
     await scene.recorded('site-2', { actor: 'site-4', text: /another member/ })
+  })
+
+  it('has no power over a site as a person either: only the server gives commands', async () => {
+    const cell = scene.personCell()
+    const { peer, stamp } = await scene.intruder(BOSS, cell)
+    const body = fobs(new AdminMessage(COMMAND.abort, null, new Map([['job_id', randomUUID()]])))
+    const target = { cn__channel: 'admin', cn__topic: 'by-a-person', cn__destination: 'site-2' }
+    const reply = await peer.request({ ...stamp, ...target }, body)
+    expect(reply.returnCode).toBe('unauthenticated')
+    await scene.recorded('site-2', { actor: cell, code: 'not-the-server' })
   })
 
   it('learns no token of those it writes to', async () => {

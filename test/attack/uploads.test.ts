@@ -138,18 +138,16 @@ describe('an archive, signed by the lead but for what was added,', () => {
     await scene.recorded(SERVER, { actor: LEAD, act: 'submit_job', text: reason })
   })
 
-  it.each<[string, () => Uint8Array]>([
-    ['that is none', () => bytes('no archive at all, whatever its name says')],
-    ['of one byte', () => Uint8Array.of(0x50)],
-    [
-      'that was cut',
-      () =>
-        zipOf([{ name: 'honest/meta.json', content: zeros.subarray(0, 4096) }]).subarray(0, 2000),
-    ],
-    ['without an entry', () => zipOf([])],
-  ])('%s is refused', async (_what, archive) => {
-    expect(await lead.upload(archive())).toMatch(/invalid_job_def/)
-    await scene.recorded(SERVER, { actor: LEAD, act: 'submit_job' })
+  it('that cannot be read is refused', async () => {
+    const half = zipOf([{ name: 'honest/meta.json', content: zeros.subarray(0, 4096) }])
+    for (const archive of [
+      bytes('no archive at all, whatever its name says'),
+      Uint8Array.of(0x50),
+      half.subarray(0, 2000),
+      zipOf([]),
+    ])
+      expect(await lead.upload(archive)).toMatch(/invalid_job_def/)
+    await scene.recorded(SERVER, { actor: LEAD, act: 'submit_job', text: /read as zip/ })
   })
 
   it.each([

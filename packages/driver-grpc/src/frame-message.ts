@@ -107,11 +107,11 @@ export class MessageSplitter implements FrameReader {
 
   #frameIn(message: Uint8Array): Uint8Array {
     const frame = dataOf(message)
-    const length =
-      frame.length < PREFIX_BYTES
-        ? 0
-        : new DataView(frame.buffer, frame.byteOffset, frame.length).getUint32(0)
-    if (length !== frame.length || length > this.maxFrameBytes)
+    const isTooShort = frame.length < PREFIX_BYTES
+    const length = isTooShort
+      ? 0
+      : new DataView(frame.buffer, frame.byteOffset, frame.length).getUint32(0)
+    if (isTooShort || length !== frame.length || length > this.maxFrameBytes)
       throw new TransportError(
         'ERR_FRAME_LENGTH',
         `a message holds ${frame.length} bytes for a frame that says it has ${length}; ${PREFIX_BYTES}…${this.maxFrameBytes} are allowed`,

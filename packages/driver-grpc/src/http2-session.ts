@@ -51,20 +51,24 @@ export function acceptSession(socket: Socket): Session<ServerHttp2Session> {
 export async function dialSession(socket: Socket, url: URL): Promise<Session<Http2ClientSession>> {
   const http2 = connect(authorityOf(url), { ...SESSION_OPTIONS, createConnection: () => socket })
   const session = watched(http2, socket)
-  await new Promise<void>((resolve, reject) => {
-    http2.once('remoteSettings', () => resolve())
-    http2.once('error', (cause) =>
-      reject(
-        new TransportError(
-          'ERR_CONNECT_REFUSED',
-          `${url.host} does not speak HTTP/2; is it another kind of listener?`,
-          { address: url.host, reason: 'protocol' },
-          { cause },
-        ),
+  const spoken = Promise.withResolvers<void>()
+  const onError = (cause: Error): void => {
+    // What broke below HTTP/2 is explained where the socket was dialled.
+    if (!('code' in cause) || !String(cause.code).startsWith('ERR_HTTP2')) return
+    spoken.reject(
+      new TransportError(
+        'ERR_CONNECT_REFUSED',
+        `${url.host} does not speak HTTP/2; is it another kind of listener?`,
+        { address: url.host, reason: 'protocol' },
+        { cause },
       ),
     )
-    // That the socket closed is heard where it was dialled.
-  })
+  }
+  http2.once('remoteSettings', () => spoken.resolve())
+  http2.on('error', onError)
+  // A session that gives up destroys its socket first.
+  socket.on('error', onError)
+  await spoken.promise
   return session
 }
 

@@ -291,14 +291,16 @@ function setMaxPayload(websocket: WebSocket, bytes: number): void {
 }
 
 function lengthFault(frame: Uint8Array): TransportError | undefined {
-  const length =
-    frame.length < PREFIX_BYTES
-      ? 0
-      : new DataView(frame.buffer, frame.byteOffset, frame.length).getUint32(0)
-  if (length === frame.length) return undefined
+  const isTooShort = frame.length < PREFIX_BYTES
+  const length = isTooShort
+    ? 0
+    : new DataView(frame.buffer, frame.byteOffset, frame.length).getUint32(0)
+  if (!isTooShort && length === frame.length) return undefined
   return new TransportError(
     'ERR_FRAME_LENGTH',
-    `a message of ${frame.length} bytes holds a frame that says it has ${length}`,
+    isTooShort
+      ? `a message of ${frame.length} bytes is too short for a frame`
+      : `a message of ${frame.length} bytes holds a frame that says it has ${length}`,
     { length, messageBytes: frame.length },
   )
 }

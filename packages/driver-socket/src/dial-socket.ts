@@ -38,10 +38,14 @@ export async function dialSocket<Link>(
   failed.promise.catch(() => {})
   const address =
     detour === undefined ? url.host : `${url.host} through ${detour.host}:${detour.port}`
-  const onError = (error: Error): void => failed.reject(connectError(error, address))
+  // Later: what `finish` builds on the socket may break it, and knows better why.
+  const onError = (error: Error): void =>
+    void setImmediate(() => failed.reject(connectError(error, address)))
   const onClose = (): void =>
-    failed.reject(
-      new TransportError('ERR_CONNECT_REFUSED', `${address} closed before the link was up`),
+    void setImmediate(() =>
+      failed.reject(
+        new TransportError('ERR_CONNECT_REFUSED', `${address} closed before the link was up`),
+      ),
     )
   const onAbort = (): void => failed.reject(signal?.reason)
   using _deadline = clock.setTimer(limits.connectTimeoutMs, () =>

@@ -5,34 +5,6 @@ import type { ValidJob } from './validate-job.ts'
 /** Who submits, as the session proved it. */
 export type Submitter = Person
 
-/** Keys that only the server sets: an author's are dropped (`spec/jobs.md` §2.5). */
-export const SERVER_KEYS: ReadonlySet<string> = new Set([
-  'job_id',
-  'submitter_name',
-  'submitter_org',
-  'submitter_role',
-  'submit_token',
-  'status',
-  'reason',
-  'data_storage_format',
-  'submit_time',
-  'submit_time_iso',
-  'start_time',
-  'duration',
-  'job_deploy_detail',
-  'schedule_count',
-  'last_schedule_time',
-  'schedule_history',
-  'cloned_from',
-  'job_clients',
-  'approvals',
-  'content_location',
-  'result_location',
-  'content_hash',
-  'byoc',
-  'study',
-])
-
 export interface NewJobFacts {
   /** A new UUID. */
   readonly id: string

@@ -6,8 +6,8 @@ import { contentHash } from './content-hash.ts'
 import type { DeployMap } from './deploy-map.ts'
 import type { JobFiles } from './job-files.ts'
 import { type ParsedJobMeta, parseJobMeta } from './job-meta.ts'
-import { SERVER_KEYS } from './new-job.ts'
 import { type Problem, ProblemList } from './problem.ts'
+import { SERVER_KEYS } from './server-keys.ts'
 
 export interface ValidateJobOptions {
   /** Absent: components are not looked up. */

@@ -1,3 +1,4 @@
+export type { Acceptance } from './aggregation/acceptance.ts'
 export {
   type Contribution,
   type ContributionMean,
@@ -46,7 +47,6 @@ export {
   torchCodecs,
 } from './codecs/index.ts'
 export type {
-  Acceptance,
   AggregateDxo,
   Aggregator,
   Executor,

@@ -1,5 +1,4 @@
 import { constants, createVerify, type KeyObject } from 'node:crypto'
-import type { PrivateKey } from './private-key.ts'
 
 /** What is signed: octets, consecutive parts of them, or text as its UTF-8 octets. */
 export type SignedData = Uint8Array | string | readonly Uint8Array[]
@@ -10,8 +9,13 @@ export function partsOf(data: SignedData): readonly Uint8Array[] {
   return data instanceof Uint8Array ? [data] : data
 }
 
+/** What signs: a `PrivateKey`. */
+interface Signs {
+  sign(data: SignedData): Uint8Array
+}
+
 /**
- * Checks a signature of {@link PrivateKey.sign}: RSASSA-PSS, SHA-256 and exactly the maximum salt, as stock
+ * Checks a signature of `PrivateKey.sign`: RSASSA-PSS, SHA-256 and exactly the maximum salt, as stock
  * does (`spec/provision.md` §5).
  */
 export function verifySignature(
@@ -39,7 +43,7 @@ function maximumSaltBytes(modulusBits: number): number {
 }
 
 /** Signs and encodes as standard base64, the form of tokens, kits and jobs (`spec/session.md` §2.1). */
-export function signText(key: PrivateKey, data: SignedData): string {
+export function signText(key: Signs, data: SignedData): string {
   return Buffer.from(key.sign(data)).toString('base64')
 }
 
@@ -55,7 +59,7 @@ export function verifyText(publicKey: KeyObject, data: SignedData, signature: st
  * Signature over a name and its token, joined as on the wire: UTF-8 of `name + token`
  * (`spec/transport.md` §8.2). The pair has no separator: never accept one that you did not issue.
  */
-export function signToken(key: PrivateKey, name: string, token: string): string {
+export function signToken(key: Signs, name: string, token: string): string {
   return signText(key, name + token)
 }
 

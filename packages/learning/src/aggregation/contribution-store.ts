@@ -16,7 +16,7 @@ import {
   tensorFromBytes,
   WeightedSum,
 } from '@hanse/tensor'
-import type { Acceptance } from '../components/contracts.ts'
+import type { Acceptance } from './acceptance.ts'
 import { LearningError } from '../learning-error.ts'
 import type { ValueMap } from '../model/dxo.ts'
 import { scalarOf } from '../model/numbers.ts'

@@ -1,5 +1,6 @@
 import type { Logger } from '@hanse/contract'
 import type { Shareable } from '@hanse/session'
+import type { Acceptance } from '../aggregation/acceptance.ts'
 import type { Dxo } from '../model/dxo.ts'
 import type { FLModel } from '../model/fl-model.ts'
 import type { Learnable } from '../model/learnable.ts'
@@ -13,11 +14,6 @@ export interface Workflow {
    */
   onLateResult?(site: string, taskName: string, result: Shareable): void | Promise<void>
 }
-
-/** Whether a contribution counts, and why not. */
-export type Acceptance =
-  | { readonly accepted: true; readonly weight: number }
-  | { readonly accepted: false; readonly reason: string }
 
 /** Makes one result of many, on the level of messages (ScatterAndGather). */
 export interface Aggregator {

@@ -1,10 +1,10 @@
 import { messageOf } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import { Shareable } from '@hanse/session'
+import type { Acceptance } from '../aggregation/acceptance.ts'
 import { numericMetrics } from '../aggregation/mean-metrics.ts'
 import { stepsOf } from '../aggregation/weights.ts'
 import type {
-  Acceptance,
   Aggregator,
   Persistor,
   ShareableGenerator,
@@ -201,7 +201,10 @@ export class ScatterAndGather implements Workflow {
       report: { site, round, accepted: false, reason: code },
     })
     if (!goesOn)
-      throw new LearningError('ERR_RESULT', `site '${site}' has no result for round ${round}: ${failureText(result)}`)
+      throw new LearningError(
+        'ERR_RESULT',
+        `site '${site}' has no result for round ${round}: ${failureText(result)}`,
+      )
   }
 
   async #offer(

@@ -317,8 +317,9 @@ describe('somebody slow', () => {
   }
 })
 
-it('does its work after all that', async () => {
+it('does its work after all that, and has a record of it', async () => {
   await scene.expectJobCompletes()
+  await scene.expectRecordsHold()
 })
 
 /** MessagePack of `depth` arrays in each other. */

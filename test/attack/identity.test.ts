@@ -243,6 +243,7 @@ describe("a person's session", () => {
   })
 })
 
-it('does its work after all that', async () => {
+it('does its work after all that, and has a record of it', async () => {
   await scene.expectJobCompletes()
+  await scene.expectRecordsHold()
 })

@@ -336,6 +336,7 @@ describe('a reference to data', () => {
   })
 })
 
-it('does its work after all that', async () => {
+it('does its work after all that, and has a record of it', async () => {
   await scene.expectJobCompletes()
+  await scene.expectRecordsHold()
 })

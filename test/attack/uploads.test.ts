@@ -270,5 +270,6 @@ describe('a job', () => {
     const job = /"job_id":"([^"]+)"/.exec(reply)?.[1] ?? ''
     await scene.session.wait(job, { signal: AbortSignal.timeout(60_000) })
     expect((await scene.session.show(job)).status).toBe('FINISHED:COMPLETED')
+    await scene.expectRecordsHold()
   })
 })

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { watch } from 'node:fs'
 import { join } from 'node:path'
 import { type AdminSession, openSession } from '@hanse/admin'
-import { type AuditEntry, readAuditLog } from '@hanse/audit'
+import { type AuditEntry, readAuditLog, verifyAuditLog } from '@hanse/audit'
 import { silentLogger, systemClock } from '@hanse/contract'
 import { tcp } from '@hanse/driver-tcp'
 import type { Identity } from '@hanse/pki'
@@ -124,6 +124,12 @@ export class AttackScene implements AsyncDisposable {
     expect(sites.filter(({ name }) => HONEST.includes(name))).toMatchObject(
       HONEST.map((name) => ({ name, connected: true })),
     )
+  }
+
+  /** All that happened is in records that nobody has changed. */
+  async expectRecordsHold(): Promise<void> {
+    for (const place of [SERVER, ...HONEST])
+      expect(await verifyAuditLog(this.#recordOf(place)), place).toMatchObject({ ok: true })
   }
 
   /** The league still does its work. @returns the job's id */

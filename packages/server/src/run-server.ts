@@ -121,7 +121,6 @@ export async function runServer(options: RunServerOptions): Promise<void> {
     store,
     sites,
     processes,
-    policy,
     folder: join(state, 'runs'),
     logLevel: options.logLevel ?? 'info',
     onStatus: (job, status, reason) =>

@@ -16,7 +16,8 @@ import type {
   SubmissionOutcome,
 } from './admin/server-control.ts'
 import { acceptJob } from './jobs/accept-job.ts'
-import { type JobService, LOG_BLOB } from './jobs/job-service.ts'
+import { LOG_FILE } from './jobs/job-process-protocol.ts'
+import type { JobService } from './jobs/job-service.ts'
 import { logTail } from './jobs/log-tail.ts'
 import type { SiteRegistry } from './sites/site-registry.ts'
 
@@ -31,7 +32,7 @@ export interface ServerControlComponents {
 
 const DEFAULT_STUDY = 'default'
 /** Blobs that every job has; what else there is are its components. */
-const OWN_BLOBS: ReadonlySet<string> = new Set(['data', 'meta', 'workspace', 'scheduled', LOG_BLOB])
+const OWN_BLOBS: ReadonlySet<string> = new Set(['data', 'meta', 'workspace', 'scheduled', LOG_FILE])
 
 /** What people's commands come to at this server. */
 export class ServerControlService implements ServerControl {
@@ -168,15 +169,15 @@ export class ServerControlService implements ServerControl {
 
   /** The log of a run under way, or of one that is over. */
   async #serverLog(id: string, file: string): Promise<string | undefined> {
-    if (file !== LOG_BLOB) return undefined
+    if (file !== LOG_FILE) return undefined
     const { jobs, store } = this.#components
     try {
-      return await textOfParts(logTail(join(jobs.runFolder(id), LOG_BLOB)))
+      return await textOfParts(logTail(join(jobs.runFolder(id), LOG_FILE)))
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw error
     }
-    const kept = (await store.blobs(id)).some(({ name }) => name === LOG_BLOB)
-    return kept ? textOfParts(store.readBlob(id, LOG_BLOB)) : undefined
+    const kept = (await store.blobs(id)).some(({ name }) => name === LOG_FILE)
+    return kept ? textOfParts(store.readBlob(id, LOG_FILE)) : undefined
   }
 }
 

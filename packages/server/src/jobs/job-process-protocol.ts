@@ -1,5 +1,8 @@
 import { jobCell, SERVER_CELL } from '@hanse/session'
 
+/** Log of a run, in its folder and as a blob of a job whose run is over. */
+export const LOG_FILE = 'log.txt'
+
 /** What a server's job tells its server, on `server_parent_listener` (`spec/session.md` §6.17). */
 export const PARENT_TOPIC = {
   /** Its cell answers requests. */

@@ -12,16 +12,16 @@ import {
   type StoredJob,
 } from '@hanse/contract'
 import { abandonActiveJobs, changeJobState, isActive, setJobMeta } from '@hanse/jobs'
-import type { Policy } from '@hanse/policy'
 import type { ServerKit } from '@hanse/provision'
 import { type ActingPerson, textIn } from '@hanse/session'
 import type { SiteAbsence, SiteRegistry } from '../sites/site-registry.ts'
 import { archiveRun } from './archive-run.ts'
+import { LOG_FILE } from './job-process-protocol.ts'
 import { JobRun, type RunEnding, type SiteAnswer } from './job-run.ts'
 import { JobSchedule, type StartOutcome } from './job-schedule.ts'
 import { logTail } from './log-tail.ts'
 import { prepareRun } from './prepare-run.ts'
-import type { ServerJobProcesses } from './server-job-process.ts'
+import type { ServerJobStarter } from './server-job-process.ts'
 
 export interface JobServiceComponents {
   readonly cell: Cell
@@ -31,16 +31,12 @@ export interface JobServiceComponents {
   readonly kit: ServerKit
   readonly store: JobStore
   readonly sites: SiteRegistry
-  readonly processes: ServerJobProcesses
-  readonly policy: Policy
+  readonly processes: ServerJobStarter
   /** Where runs have their folders while they last. */
   readonly folder: string
   readonly logLevel: string
   onStatus(jobId: string, status: JobState, reason: string | undefined): void
 }
-
-/** Name of a run's log, in its folder and as a blob of a job whose run is over. */
-export const LOG_BLOB = 'log.txt'
 
 const STATE_OF_ENDING = {
   completed: 'FINISHED:COMPLETED',
@@ -260,7 +256,7 @@ export class JobService implements AsyncDisposable {
     const { store, logger } = this.#components
     try {
       await store.writeBlob(jobId, 'workspace', archiveRun(folder))
-      await store.writeBlob(jobId, LOG_BLOB, logTail(join(folder, LOG_BLOB)))
+      await store.writeBlob(jobId, LOG_FILE, logTail(join(folder, LOG_FILE)))
     } catch (error) {
       logger.error('results not kept', { jobId, error })
     }

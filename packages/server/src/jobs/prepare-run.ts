@@ -12,7 +12,6 @@ import {
   resourceRequirement,
   SERVER_SITE,
 } from '@hanse/jobs'
-import { startJobProcess } from '@hanse/launcher-process'
 import { submitterOf, textIn } from '@hanse/session'
 import { writeRunFile } from '../job-process/run-file.ts'
 import type { PlannedSite, RunParticipant, RunPlan } from './job-run.ts'
@@ -24,7 +23,6 @@ export interface PreparedRun {
   startServerJob(participants: readonly RunParticipant[]): Promise<ServerJobProcess>
 }
 
-const MODULE = join(import.meta.dirname, '..', 'job-process', 'main.js')
 const SERVER_APP = 'app_server'
 
 /** Lays out the folder of a run and plans what each site gets. */
@@ -81,13 +79,7 @@ export async function prepareRun(
         graceSeconds: kit.settings.deadClientGraceSeconds,
         logLevel,
       })
-      const process = await startJobProcess({
-        module: MODULE,
-        arguments: [folder],
-        directory: folder,
-        output: { path: join(folder, 'log.txt') },
-      })
-      return processes.adopt(job.id, process)
+      return processes.start(job.id, folder)
     },
   }
 }

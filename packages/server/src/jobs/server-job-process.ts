@@ -1,9 +1,10 @@
+import { join } from 'node:path'
 import type { Cell, CellRequest, PeerLink } from '@hanse/cellnet'
 import type { Clock, Logger } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
-import type { JobProcess } from '@hanse/launcher-process'
+import { type JobProcess, startJobProcess } from '@hanse/launcher-process'
 import { CHANNEL, SERVER_CELL, Shareable } from '@hanse/session'
-import { PARENT_TOPIC, STOP_TOPIC, serverJobCell } from './job-process-protocol.ts'
+import { LOG_FILE, PARENT_TOPIC, STOP_TOPIC, serverJobCell } from './job-process-protocol.ts'
 
 /** How the process of a job ended. */
 export interface JobExit {
@@ -44,18 +45,28 @@ export interface ServerJobProcessesComponents {
   onProgress(jobId: string, progress: string): void
 }
 
+/** Starts the processes of jobs. */
+export interface ServerJobStarter {
+  /**
+   * @param folder of the run, with its run file
+   * @throws {LaunchError} `ERR_LAUNCH`
+   */
+  start(jobId: string, folder: string): Promise<ServerJobProcess>
+}
+
 interface Underway {
   readonly process: JobProcess
   readonly ready: PromiseWithResolvers<void>
   outcome: JobOutcome | undefined
 }
 
+const MODULE = join(import.meta.dirname, '..', 'job-process', 'main.js')
 /** Enough for some thousand sites. */
 const MAX_PROGRESS_CHARS = 262_144
 const MAX_REASON_CHARS = 2_000
 
 /** The private links between the server and the processes of its jobs. */
-export class ServerJobProcesses {
+export class ServerJobProcesses implements ServerJobStarter {
   readonly #components: ServerJobProcessesComponents
   readonly #underway = new Map<string, Underway>()
 
@@ -88,6 +99,16 @@ export class ServerJobProcesses {
   /** True for the pipe to one of our own jobs; what comes over it needs no token. */
   owns(link: PeerLink): boolean {
     return link.connection.info.driver === 'pipe' && this.#underway.has(jobOf(link))
+  }
+
+  async start(jobId: string, folder: string): Promise<ServerJobProcess> {
+    const process = await startJobProcess({
+      module: MODULE,
+      arguments: [folder],
+      directory: folder,
+      output: { path: join(folder, LOG_FILE) },
+    })
+    return this.adopt(jobId, process)
   }
 
   /** Takes over a process that was just started for `jobId`. */

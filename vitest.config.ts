@@ -15,6 +15,10 @@ const wholeProcesses = (name: string, include: string[], exclude: string[] = [])
   },
 })
 
+const { test: interopTest } = wholeProcesses('interop', ['interop/*.test.ts'])
+/** Against a stock installation of NVIDIA FLARE, which `interop/setup.ts` makes in `.cache/venv`. */
+const interop = { test: { ...interopTest, globalSetup: ['interop/setup.ts'] } }
+
 export default defineConfig({
   test: {
     projects: [
@@ -31,6 +35,7 @@ export default defineConfig({
       wholeProcesses('one-league', ['test/league/one-league.test.ts']),
       wholeProcesses('league', ['test/league/*.test.ts'], ['test/league/one-league.test.ts']),
       wholeProcesses('attack', ['test/attack/*.test.ts']),
+      interop,
     ],
   },
 })

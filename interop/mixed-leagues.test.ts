@@ -1,0 +1,55 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parseNpy } from '@hanse/tensor'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { InteropLeague, type Runtime } from './support/interop-league.ts'
+import { mixedModel, writeMixedJob } from './support/mixed-job.ts'
+
+const stock = inject('stock')
+
+const NAMES = { hanse: 'Hanse', stock: 'FLARE' } as const
+const LEAGUES: readonly { readonly server: Runtime; readonly kits: Runtime }[] = [
+  { server: 'hanse', kits: 'hanse' },
+  { server: 'hanse', kits: 'stock' },
+  { server: 'stock', kits: 'stock' },
+  { server: 'stock', kits: 'hanse' },
+]
+
+describe.skipIf(stock === null).each(LEAGUES)(
+  'One job, a FLARE site and a Hanse site',
+  ({ server, kits }) => {
+    const where = `${NAMES[server]} server, kits from ${NAMES[kits]}'s provisioner`
+    const options = {
+      name: 'mixed',
+      rounds: 3,
+      python: ['site-1'],
+      typescript: ['site-2'],
+    }
+    let league: InteropLeague
+    beforeAll(async () => {
+      league = await InteropLeague.start({
+        stock: stock!,
+        kits,
+        server,
+        sites: { 'site-1': 'stock', 'site-2': 'hanse' },
+      })
+    }, 120_000)
+    afterAll(() => league?.[Symbol.asyncDispose]())
+
+    it(`${where}: both sites log in`, async () => {
+      const { data } = await league.nvflare('system', 'status')
+      const names = data.clients.map((client: { client_name: string }) => client.client_name)
+      expect(names.toSorted()).toEqual(['site-1', 'site-2'])
+    }, 60_000)
+
+    it(`${where}: federated averaging over Python and TypeScript trainers is exact to 1e-6`, async () => {
+      const job = await league.submit(await writeMixedJob(league.folder, options))
+      expect(await league.wait(job), await league.logs()).toBe('FINISHED:COMPLETED')
+      const result = await league.download(job)
+      const file = await readFile(join(result, 'workspace', 'models', 'server.npy'))
+      const model = [...parseNpy(new Uint8Array(file)).data].map(Number)
+      for (const [i, value] of mixedModel(options).entries())
+        expect(Math.abs(model[i]! - value)).toBeLessThan(1e-6 * Math.abs(value))
+    }, 180_000)
+  },
+)

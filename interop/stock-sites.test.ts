@@ -1,0 +1,115 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseNpy } from '@hanse/tensor'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { InteropLeague, SERVER } from './support/interop-league.ts'
+
+const stock = inject('stock')
+const VECTORS = fileURLToPath(new URL('../vectors/jobs', import.meta.url))
+
+let league: InteropLeague
+beforeAll(async () => {
+  if (stock === null) return
+  league = await InteropLeague.start({
+    stock,
+    kits: 'hanse',
+    server: 'hanse',
+    sites: { 'site-1': 'stock', 'site-2': 'stock' },
+  })
+}, 120_000)
+afterAll(() => league?.[Symbol.asyncDispose]())
+
+/** The result of a job of `vectors/jobs`, and what stock makes of the same job. */
+async function runVector(name: string) {
+  const job = await league.submit(join(VECTORS, name))
+  expect(await league.wait(job), await league.logs()).toBe('FINISHED:COMPLETED')
+  const folder = join(await league.download(job), 'workspace')
+  const expected = JSON.parse(await readFile(join(VECTORS, 'expected', `${name}.json`), 'utf8'))
+  return { folder, expected }
+}
+
+interface ExpectedArray {
+  readonly dtype: string
+  readonly shape: readonly number[]
+  readonly data: readonly number[]
+}
+
+async function expectModels(folder: string, expected: Record<string, ExpectedArray>) {
+  for (const [file, { dtype, shape, data }] of Object.entries(expected)) {
+    const model = parseNpy(new Uint8Array(await readFile(join(folder, file))))
+    expect(model).toMatchObject({ dtype, shape })
+    expectClose([...model.data].map(Number), data.flat(Number.POSITIVE_INFINITY) as number[])
+  }
+}
+
+/** Equal to 1e-6 of the largest value: the order of a site's own sums is not the same on all processors. */
+function expectClose(seen: readonly number[], expected: readonly number[]): void {
+  expect(seen).toHaveLength(expected.length)
+  const scale = Math.max(1, ...expected.map(Math.abs))
+  for (const [i, value] of expected.entries())
+    expect(Math.abs(seen[i]! - value) / scale).toBeLessThan(1e-6)
+}
+
+describe.skipIf(stock === null)('FLARE sites under a Hanse server', () => {
+  it('log in with the kits of `hanse provision`', async () => {
+    const { data } = await league.nvflare('system', 'status')
+    expect(data.clients).toHaveLength(2)
+  }, 60_000)
+
+  it('FedAvg, Client API in process: model and metrics as FLARE computes them', async () => {
+    const { folder, expected } = await runVector('numpy-fedavg')
+    await expectModels(folder, expected.final_models.server)
+    const summary = JSON.parse(
+      await readFile(join(folder, 'metrics', 'metrics_summary.json'), 'utf8'),
+    )
+    const metrics = ['final_aggregated_metrics', 'best_metrics'] as const
+    for (const key of metrics)
+      for (const [i, { name, value }] of expected.metrics_summary[key].entries()) {
+        expect(summary[key][i].name).toBe(name)
+        expectClose([summary[key][i].value], [value])
+      }
+    expect(summary).toMatchObject({
+      final_round: expected.metrics_summary.final_round,
+      best_round: expected.metrics_summary.best_round,
+      key_metric: expected.metrics_summary.key_metric,
+    })
+  }, 180_000)
+
+  it('FedAvg, Client API in a process of its own, differences, early stopping', async () => {
+    const { folder, expected } = await runVector('numpy-fedavg-external')
+    await expectModels(folder, expected.final_models.server)
+  }, 180_000)
+
+  it('ScatterAndGather with filters on tasks and results', async () => {
+    const { folder, expected } = await runVector('numpy-sag-filters')
+    await expectModels(folder, expected.final_models.server)
+  }, 180_000)
+
+  it('apps and resources of their own for each site', async () => {
+    const { folder, expected } = await runVector('numpy-per-site')
+    await expectModels(folder, expected.final_models.server)
+  }, 180_000)
+
+  it('keep their session over all jobs', async () => {
+    const server = league.hanse.get(SERVER)!
+    const { data } = await league.nvflare('system', 'status', 'client')
+    for (const { client_name, status } of data.client_status)
+      expect([client_name, status]).toEqual([client_name, 'no_jobs'])
+    expect(server.events.filter(({ event }) => event === 'site-left')).toEqual([])
+  }, 60_000)
+
+  it('a job of a component that Hanse has not is refused at submission, by name', async () => {
+    const answer = await league.nvflare('job', 'submit', '-j', join(VECTORS, 'numpy-cyclic'))
+    expect(answer.code).not.toBe(0)
+    expect(answer.text).toContain('CyclicController')
+  }, 60_000)
+
+  it('leave when they are stopped', async () => {
+    await league.stock.get('site-2')!.stop()
+    const left = await league.hanse
+      .get(SERVER)!
+      .event((event) => event.event === 'site-left' && event['site'] === 'site-2')
+    expect(left).toMatchObject({ site: 'site-2' })
+  }, 60_000)
+})

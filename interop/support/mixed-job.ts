@@ -1,0 +1,141 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+const TARGETS = {
+  python: { values: [1, 2, 3, 4], steps: 10 },
+  typescript: { values: [5, 6, 7, 8], steps: 30 },
+} as const
+
+const PYTHON = `import numpy as np
+import nvflare.client as flare
+
+TARGET = np.array(${JSON.stringify(TARGETS.python.values)}, dtype=np.float32)
+
+flare.init()
+while flare.is_running():
+    model = flare.receive()
+    if model is None:
+        break
+    w = np.asarray(model.params["numpy_key"], dtype=np.float32)
+    flare.send(
+        flare.FLModel(
+            params_type="FULL",
+            params={"numpy_key": (w + 0.5 * (TARGET - w)).astype(np.float32)},
+            metrics={"accuracy": 0.25},
+            meta={"NUM_STEPS_CURRENT_ROUND": ${TARGETS.python.steps}},
+        )
+    )
+`
+
+const TYPESCRIPT = `import { init, isRunning, receive, send } from '@hanse/client'
+
+const TARGET = ${JSON.stringify(TARGETS.typescript.values)}
+
+await init()
+while (await isRunning()) {
+  const model = await receive()
+  if (model === undefined) break
+  const before = Array.from(model.params.numpy_key.data, Number)
+  const data = Float32Array.from(before, (w, i) => w + 0.5 * (TARGET[i] - w))
+  await send({
+    params: { numpy_key: { dtype: 'float32', shape: [4], data } },
+    metrics: { accuracy: 0.75 },
+    meta: { NUM_STEPS_CURRENT_ROUND: ${TARGETS.typescript.steps} },
+  })
+}
+`
+
+export interface MixedJobOptions {
+  readonly name: string
+  readonly rounds: number
+  /** Sites that train in Python, on the stock package. */
+  readonly python: readonly string[]
+  /** Sites that train in TypeScript, on Hanse. */
+  readonly typescript: readonly string[]
+}
+
+/** One FedAvg job whose sites train in two languages towards targets of their own. */
+export async function writeMixedJob(parent: string, options: MixedJobOptions): Promise<string> {
+  const { name, rounds, python, typescript } = options
+  const folder = join(parent, name)
+  const put = async (path: string, content: unknown) => {
+    const file = join(folder, path)
+    await mkdir(join(file, '..'), { recursive: true })
+    await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content, null, 2))
+  }
+  await put('meta.json', {
+    name,
+    resource_spec: {},
+    min_clients: python.length + typescript.length,
+    deploy_map: {
+      app_server: ['server'],
+      ...(python.length > 0 && { app_python: python }),
+      ...(typescript.length > 0 && { app_typescript: typescript }),
+    },
+  })
+  await put('app_server/config/config_fed_server.json', {
+    format_version: 2,
+    workflows: [
+      {
+        id: 'controller',
+        path: 'nvflare.app_common.workflows.fedavg.FedAvg',
+        args: { num_clients: python.length + typescript.length, num_rounds: rounds },
+      },
+    ],
+    components: [
+      {
+        id: 'persistor',
+        path: 'nvflare.app_common.np.np_model_persistor.NPModelPersistor',
+        args: { model: [0, 0, 0, 0] },
+      },
+    ],
+    task_data_filters: [],
+    task_result_filters: [],
+  })
+  const clientConfig = (args: Record<string, unknown>) => ({
+    format_version: 2,
+    executors: [
+      {
+        tasks: ['*'],
+        executor: {
+          path: 'nvflare.app_common.executors.client_api_executor.ClientAPIExecutor',
+          args,
+        },
+      },
+    ],
+    components: [],
+    task_data_filters: [],
+    task_result_filters: [],
+  })
+  if (python.length > 0) {
+    await put(
+      'app_python/config/config_fed_client.json',
+      clientConfig({
+        execution_mode: 'in_process',
+        task_script_path: 'train.py',
+        params_exchange_format: 'numpy',
+      }),
+    )
+    await put('app_python/custom/train.py', PYTHON)
+  }
+  if (typescript.length > 0) {
+    await put(
+      'app_typescript/config/config_fed_client.json',
+      clientConfig({ execution_mode: 'external_process', command: ['node', 'custom/train.ts'] }),
+    )
+    await put('app_typescript/custom/train.ts', TYPESCRIPT)
+  }
+  return folder
+}
+
+/** The global model after such a job. */
+export function mixedModel({ rounds, python, typescript }: MixedJobOptions): number[] {
+  const total = python.length * TARGETS.python.steps + typescript.length * TARGETS.typescript.steps
+  return TARGETS.python.values.map((value, i) => {
+    const mean =
+      (python.length * TARGETS.python.steps * value +
+        typescript.length * TARGETS.typescript.steps * TARGETS.typescript.values[i]!) /
+      total
+    return mean * (1 - 0.5 ** rounds)
+  })
+}

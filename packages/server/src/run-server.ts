@@ -33,6 +33,8 @@ import { serveAdmins } from './admin/admin-service.ts'
 import { jobMembersFilter } from './jobs/job-members-filter.ts'
 import { JobService } from './jobs/job-service.ts'
 import { ServerJobProcesses } from './jobs/server-job-process.ts'
+import { RevocationList } from './revocation/revocation-list.ts'
+import { RevocationService } from './revocation/revocation-service.ts'
 import { ServerControlService } from './server-control-service.ts'
 import { serveSites } from './sites/serve-sites.ts'
 import { SiteRegistry } from './sites/site-registry.ts'
@@ -65,6 +67,15 @@ const STATE = 'state'
 const SWEEP_MS = 5_000
 /** Bodies come as streams of smaller chunks; what one member can make us hold is bounded by this. */
 const MAX_FRAME_BYTES = 64 * 1024 * 1024
+/**
+ * The server itself reads commands and pieces of uploads; models pass it by on their way to the jobs. One person may
+ * have many cells: what each can make us hold is small.
+ */
+const STREAM_LIMITS = {
+  maxBodyBytes: 8 * 1024 * 1024,
+  maxBufferedBytesPerPeer: 24 * 1024 * 1024,
+  maxWaitingBytesPerPeer: 24 * 1024 * 1024,
+}
 const LISTEN_PATIENCE_MS = 5_000
 const LISTEN_RETRY_MS = 250
 
@@ -127,7 +138,23 @@ export async function runServer(options: RunServerOptions): Promise<void> {
       onEvent({ event: 'job', job, status, ...(reason === undefined ? {} : { reason }) }),
   })
 
-  const guard = secure(cell, options, recordRefusal, processes, (claims) => sites.objection(claims))
+  const revocations = new RevocationService({
+    list: await RevocationList.open(join(state, 'revoked.json'), textSigner(kit)),
+    cell,
+    sites,
+    clock,
+    logger,
+    ownName: kit.name,
+  })
+  const guard = secure(
+    cell,
+    options,
+    recordRefusal,
+    processes,
+    (claims) =>
+      revocations.objection(claims.name) ??
+      (claims.kind === 'site' ? sites.objection(claims) : undefined),
+  )
   cell.incoming(
     jobMembersFilter({
       participantsOf: (jobId) => jobs.participantsOf(jobId),
@@ -144,7 +171,7 @@ export async function runServer(options: RunServerOptions): Promise<void> {
         }),
     }),
   )
-  register(cell, options, audit, recordRefusal, sites)
+  register(cell, options, audit, recordRefusal, sites, revocations)
   serveSites({
     cell,
     sites,
@@ -165,6 +192,8 @@ export async function runServer(options: RunServerOptions): Promise<void> {
       clock,
       logger,
       control: new ServerControlService({
+        cell,
+        revocations,
         kit,
         store,
         sites,
@@ -178,10 +207,7 @@ export async function runServer(options: RunServerOptions): Promise<void> {
         return claims?.kind === 'admin' ? claims : undefined
       },
       verifier: loginVerifier(kit.identity, clock),
-      signer: {
-        sign: (text) => signText(kit.identity.key, text),
-        verify: (text, signature) => verifyText(kit.identity.key.publicKey, text, signature),
-      },
+      signer: textSigner(kit),
       authorize: (subject, right, job) =>
         decide(policy, {
           subject: { name: subject.name, org: subject.organization, role: subject.role },
@@ -207,7 +233,7 @@ export async function runServer(options: RunServerOptions): Promise<void> {
 
   await jobs.start()
   const url = new URL(`${kit.server.scheme}://${kit.listen.host}:${kit.listen.port}`)
-  await using _listener = await listenPatiently(cell, url, options)
+  await using _listener = await listenPatiently(cell, url, options, revocations)
   await audit.append(
     ownEvent(kit, 'server.start', 'allowed', `serving ${kit.project} at ${url.host}`),
   )
@@ -227,11 +253,15 @@ async function listenPatiently(
   cell: Cell,
   url: URL,
   { kit, clock, logger, signal }: RunServerOptions,
+  revocations: RevocationService,
 ): Promise<Listener> {
   const deadline = clock.now() + LISTEN_PATIENCE_MS
   for (;;) {
     try {
-      return await cell.listen(url, linkSecurity(kit), { adminNames: true })
+      return await cell.listen(url, linkSecurity(kit), {
+        adminNames: true,
+        refuse: (_fqcn, { connection }) => revocations.objection(connection.peerName),
+      })
     } catch (error) {
       if (!hasCode(error, 'ERR_LISTEN') || clock.now() >= deadline) throw error
       logger.warn('cannot listen yet', { url: url.host, reason: error.message })
@@ -264,7 +294,7 @@ function createServerCell(
       logger,
       cipher: createMessageCipher({ identity: kit.identity, clock }),
     },
-    { ownName: kit.name, maxFrameBytes: MAX_FRAME_BYTES },
+    { ownName: kit.name, maxFrameBytes: MAX_FRAME_BYTES, streams: STREAM_LIMITS },
   )
   cell.onPeer('refused', ({ fqcn, code, reason, connection }) =>
     recordRefusal({
@@ -296,7 +326,7 @@ function secure(
   const guard = createTokenGuard({
     mac: tokenMac(key),
     verifySignature: (text, signature) => verifyText(key.publicKey, text, signature),
-    objection: (claims) => (claims.kind === 'site' ? objection(claims) : undefined),
+    objection,
     isOwnJob: (link) => processes.owns(link),
     onRefused: ({ origin, destination, channel, topic, peer, reason }) =>
       recordRefusal({
@@ -320,6 +350,7 @@ function register(
   audit: AuditLog,
   recordRefusal: RecordRefusal,
   sites: SiteRegistry,
+  revocations: RevocationService,
 ): void {
   const { key } = kit.identity
   serveRegistration(
@@ -332,7 +363,8 @@ function register(
       signToken: (name, token) => signToken(key, name, token),
       refusal: ({ kind, identity }) => {
         if (kind === 'relay') return 'relays are not in this version'
-        return kind === 'site' ? sites.refusal(identity.name) : undefined
+        const revoked = revocations.objection(identity.name)
+        return revoked ?? (kind === 'site' ? sites.refusal(identity.name) : undefined)
       },
       onRegistered(applicant, claims, token) {
         if (applicant.kind === 'site')
@@ -395,6 +427,15 @@ function loginEvent({ kind, identity, cell, software }: Applicant): AuditEvent {
     code: 'allowed',
     text: `${kind} logged in`,
     facts: { software },
+  }
+}
+
+/** Signs texts that only this server reads again. */
+function textSigner({ identity }: ServerKit) {
+  return {
+    sign: (text: string) => signText(identity.key, text),
+    verify: (text: string, signature: string) =>
+      verifyText(identity.key.publicKey, text, signature),
   }
 }
 

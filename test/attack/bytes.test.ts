@@ -16,6 +16,7 @@ beforeEach(() => scene.begin())
 afterEach(() => scene.end())
 
 const NOTHING = new Uint8Array(0)
+const MEMBER = 'member@example.org'
 const KIB = 1024
 const MIB = 1024 * KIB
 
@@ -190,7 +191,7 @@ describe('a body', () => {
       Uint8Array.of(1),
     )
     await peer.request({ ...stamp, cn__topic: 'heart_beat' })
-    expect(JSON.stringify(peer.heard)).toMatch(/are allowed here/)
+    expect(JSON.stringify(peer.heard)).toMatch(/8388608 are allowed here/)
   })
 
   it('of chunks that contradict each other ends that stream only', async () => {
@@ -225,6 +226,25 @@ describe('a body', () => {
 })
 
 describe('somebody slow', () => {
+  it('who announces bodies and never sends them leaves room for others', async () => {
+    const open = {
+      cn__channel: 'sm__STREAM',
+      cn__topic: 'sm__DATA',
+      sm__dt: 1,
+      sm__sq: 0,
+      sm__os: 0,
+    }
+    const what = { sm__ch: 'hci_channel', sm__tp: 'command', sm__pe: 'fobs', sm__sz: 8 * MIB }
+    for (let i = 0; i < 20; i++) {
+      const { peer, stamp } = await scene.intruder(MEMBER, scene.personCell())
+      for (let sm__id = 1; sm__id <= 30; sm__id++)
+        peer.send({ ...stamp, ...open, ...what, sm__id }, Uint8Array.of(1))
+      await peer.request({ ...stamp, cn__channel: 'admin', cn__topic: 'a-barrier' })
+    }
+    // Its upload needs room, since its pieces are longer than a chunk.
+    await scene.expectJobCompletes({ extraBytes: 3 * MIB })
+  })
+
   it('in the TLS handshake, one byte at a time, keeps nobody else out', async () => {
     const slow = await Promise.all(Array.from({ length: 40 }, () => open('127.0.0.2')))
     for (const socket of slow) socket.write(Uint8Array.of(0x16))

@@ -45,6 +45,7 @@ describe('a connection', () => {
   it.each([
     ['another site', 'site-1', 'identity_mismatch'],
     ['a job of another site', 'site-1.5f1c', 'identity_mismatch'],
+    ['a cell below another site', 'site-1.site-3', 'identity_mismatch'],
     ["one of the server's jobs", 'server.5f1c', 'identity_mismatch'],
     ['the server', 'server', 'own_name'],
     ['a site whose name begins alike', 'site-33', 'identity_mismatch'],

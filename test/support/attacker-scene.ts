@@ -1,5 +1,6 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { watch } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AdminSession, openSession } from '@hanse/admin'
 import { type AuditEntry, readAuditLog, verifyAuditLog } from '@hanse/audit'
@@ -133,7 +134,7 @@ export class AttackScene implements AsyncDisposable {
   }
 
   /** The league still does its work. @returns the job's id */
-  async expectJobCompletes(): Promise<string> {
+  async expectJobCompletes({ extraBytes = 0 } = {}): Promise<string> {
     this.#jobs += 1
     const folder = await writeJob(this.league.folder, {
       name: `after-${this.#jobs}`,
@@ -142,7 +143,9 @@ export class AttackScene implements AsyncDisposable {
         "await send({ params: { w: { dtype: 'float64', shape: [], data: Float64Array.of(1) } } })",
       ),
     })
-    const job = await this.#session.submit(folder)
+    if (extraBytes > 0)
+      await writeFile(join(folder, 'app', 'custom', 'data.bin'), randomBytes(extraBytes))
+    const job = await this.#session.submit(folder, { signal: AbortSignal.timeout(20_000) })
     await this.#session.wait(job, { signal: AbortSignal.timeout(60_000) })
     const { status, meta } = await this.#session.show(job)
     expect(status, String(meta['reason'])).toBe('FINISHED:COMPLETED')

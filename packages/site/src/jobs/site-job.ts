@@ -32,7 +32,13 @@ const REPORT_TIMEOUT_MS = 5_000
 const REPORT_RETRY_MS = 2_000
 const MAX_REPORT_ATTEMPTS = 30
 
-/** One job's process at this site, from its start to the answered final report. */
+/** A job's process as its site handles it. */
+export type RunningJob = Pick<
+  SiteJob,
+  'jobId' | 'cellName' | 'ended' | 'isStopping' | 'explain' | 'abort' | 'kill'
+>
+
+/** One job's process at this site. */
 export class SiteJob {
   readonly jobId: string
   readonly cellName: string

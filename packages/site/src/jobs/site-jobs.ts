@@ -24,7 +24,7 @@ import { SITE_JOB_TOPIC } from '../job-process/site-job-protocol.ts'
 import { SiteError } from '../site-error.ts'
 import { type DeployedApp, deployApp, describeGrant } from './app-deployment.ts'
 import { ResourceManager } from './resource-manager.ts'
-import { reportEnding, SiteJob } from './site-job.ts'
+import { type RunningJob, reportEnding, SiteJob, type SiteJobComponents } from './site-job.ts'
 import { Turns } from './turns.ts'
 
 export interface SiteJobsComponents {
@@ -42,14 +42,21 @@ export interface SiteJobsComponents {
   readonly software: string
   /** What this machine can confine trainers with; default: found out. */
   readonly confinement?: ConfinementReport | undefined
-  /** Starts the process of a job on its run folder; default `SiteJob.start`. */
-  readonly startJob?: typeof SiteJob.start | undefined
+  /** Default: processes of this machine. */
+  readonly startJob?: StartJob | undefined
   onEvent(event: {
     readonly event: 'job-started' | 'job-ended'
     readonly job: string
     readonly reason?: string
   }): void
 }
+
+/** Starts the process of a job on its run folder. */
+export type StartJob = (
+  components: SiteJobComponents,
+  jobId: string,
+  folder: string,
+) => Promise<RunningJob>
 
 /** What a command came to: the answer, and words for the record. */
 interface Done {
@@ -72,10 +79,10 @@ export class SiteJobs implements AsyncDisposable {
   readonly #policy: Policy
   readonly #confinement: ConfinementReport
   readonly #resources: ResourceManager
-  readonly #startJob: typeof SiteJob.start
+  readonly #startJob: StartJob
   /** Apps of jobs that are deployed or run. */
   readonly #deployed = new Map<string, DeployedApp>()
-  readonly #running = new Map<string, SiteJob>()
+  readonly #running = new Map<string, RunningJob>()
   /** Jobs whose final report is not answered yet: still on the list of heartbeats. */
   readonly #reporting = new Set<string>()
   /** Jobs that have a folder and no process, oldest first. */
@@ -316,7 +323,7 @@ export class SiteJobs implements AsyncDisposable {
   }
 
   /** Sees a job's part through: its end, the record, the final report, and its folder. */
-  async #watch(job: SiteJob): Promise<void> {
+  async #watch(job: RunningJob): Promise<void> {
     const { cell, clock, logger, kit, onEvent } = this.#components
     const { jobId } = job
     const ending = await job.ended

@@ -37,6 +37,7 @@ export {
 export { resolveVariables, type VariableSources } from './catalogue/resolve-variables.ts'
 export { type StandardComponents, standardComponents } from './catalogue/standard-components.ts'
 export {
+  createLearningCodecs,
   edgeCodecs,
   heCodecs,
   learningCodecs,

@@ -14,8 +14,14 @@ const TABLES = (() => {
   return tables
 })()
 
-/** The checksum of zip files over the concatenation of `parts`. */
-export function crc32(...parts: readonly Uint8Array[]): number {
+/**
+ * The checksum of zip files, over bytes that follow those of checksum `previous`. The shape is that of Node's
+ * `zlib.crc32`, many times faster, for processes to hand in.
+ */
+export type Crc32 = (bytes: Uint8Array, previous?: number) => number
+
+/** The checksum in JavaScript, which runs anywhere. */
+export function crc32(bytes: Uint8Array, previous = 0): number {
   const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES as [
     Uint32Array,
     Uint32Array,
@@ -26,23 +32,21 @@ export function crc32(...parts: readonly Uint8Array[]): number {
     Uint32Array,
     Uint32Array,
   ] // eight tables are built above
-  let crc = 0xffffffff
-  for (const bytes of parts) {
-    let i = 0
-    for (const end = bytes.length - 7; i < end; i += 8) {
-      const low =
-        crc ^ (bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24))
-      crc =
-        t7[low & 0xff]! ^
-        t6[(low >>> 8) & 0xff]! ^
-        t5[(low >>> 16) & 0xff]! ^
-        t4[low >>> 24]! ^
-        t3[bytes[i + 4]!]! ^
-        t2[bytes[i + 5]!]! ^
-        t1[bytes[i + 6]!]! ^
-        t0[bytes[i + 7]!]!
-    }
-    for (; i < bytes.length; i++) crc = (crc >>> 8) ^ t0[(crc ^ bytes[i]!) & 0xff]!
+  let crc = previous ^ 0xffffffff
+  let i = 0
+  for (const end = bytes.length - 7; i < end; i += 8) {
+    const low =
+      crc ^ (bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24))
+    crc =
+      t7[low & 0xff]! ^
+      t6[(low >>> 8) & 0xff]! ^
+      t5[(low >>> 16) & 0xff]! ^
+      t4[low >>> 24]! ^
+      t3[bytes[i + 4]!]! ^
+      t2[bytes[i + 5]!]! ^
+      t1[bytes[i + 6]!]! ^
+      t0[bytes[i + 7]!]!
   }
+  for (; i < bytes.length; i++) crc = (crc >>> 8) ^ t0[(crc ^ bytes[i]!) & 0xff]!
   return (crc ^ 0xffffffff) >>> 0
 }

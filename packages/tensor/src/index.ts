@@ -6,7 +6,7 @@ export {
   weightedMean,
 } from './arithmetic.ts'
 export { bfloat16ToNumber, numberToBfloat16 } from './bfloat16.ts'
-export { crc32 } from './crc32.ts'
+export { type Crc32, crc32 } from './crc32.ts'
 export {
   allocate,
   arrayOver,
@@ -27,7 +27,7 @@ export {
   parseNpyHeader,
   writeNpy,
 } from './npy.ts'
-export { encodeNpz, type NpzLimits, parseNpz } from './npz.ts'
+export { encodeNpz, type NpzLimits, type NpzOptions, parseNpz } from './npz.ts'
 export { fromNumbers, type NumberArray, toNumbers } from './numbers.ts'
 export { type PythonLiteral, parsePythonLiteral } from './python-literal.ts'
 export { commonDType, meanDType } from './result-dtype.ts'

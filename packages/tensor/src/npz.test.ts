@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeNpz, parseNpz } from './npz.ts'
@@ -38,6 +39,19 @@ describe('npz', () => {
     const read = parseNpz(file)
     expect(read).toEqual(entries)
     expect(read.get('T0')?.data.buffer).toBe(file.buffer)
+  })
+
+  it('writes and checks the same file with a checksum function that was handed in', () => {
+    const calls: number[] = []
+    const counted = (bytes: Uint8Array, previous?: number): number => {
+      calls.push(bytes.length)
+      return crc32(bytes, previous)
+    }
+    const file = joined(encodeNpz([['T0', sample]], { crc32: counted }))
+    expect(file).toEqual(joined(encodeNpz([['T0', sample]])))
+    expect(parseNpz(file, { crc32: counted }).get('T0')).toEqual(sample)
+    expect(calls).toEqual([128, 24, 152])
+    expect(() => parseNpz(file, { crc32: () => 0 })).toThrow(/wrong checksum/)
   })
 
   it('finds every changed byte that matters', () => {

@@ -1,4 +1,4 @@
-import { crc32 } from './crc32.ts'
+import { type Crc32, crc32 as portableCrc32 } from './crc32.ts'
 import { encodeNpy, parseNpy } from './npy.ts'
 import type { Tensor } from './tensor.ts'
 import { TensorError } from './tensor-error.ts'
@@ -7,6 +7,12 @@ import { TensorError } from './tensor-error.ts'
 export interface NpzLimits {
   /** Entries per archive; 65,535 is the format's own limit without zip64. */
   readonly maxEntries: number
+}
+
+/** What reading and writing `.npz` files can be given. */
+export interface NpzOptions {
+  /** Default: the one of this package, in JavaScript. */
+  readonly crc32?: Crc32 | undefined
 }
 
 const DEFAULT_LIMITS: NpzLimits = { maxEntries: 65_535 }
@@ -28,8 +34,11 @@ const EPOCH_DATE = 0x21
  * @throws {TensorError} `ERR_NPZ_FORMAT`; `ERR_NPZ_COMPRESSED` for deflated entries, which nobody needs to
  * send and which could expand without end; `ERR_NPY_…` for what the entries hold
  */
-export function parseNpz(bytes: Uint8Array, limits: Partial<NpzLimits> = {}): Map<string, Tensor> {
-  const { maxEntries } = { ...DEFAULT_LIMITS, ...limits }
+export function parseNpz(
+  bytes: Uint8Array,
+  options: Partial<NpzLimits> & NpzOptions = {},
+): Map<string, Tensor> {
+  const { maxEntries, crc32 = portableCrc32 } = { ...DEFAULT_LIMITS, ...options }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const end = findEnd(view)
   const count = view.getUint16(end + 10, true)
@@ -73,6 +82,7 @@ export function parseNpz(bytes: Uint8Array, limits: Partial<NpzLimits> = {}): Ma
  */
 export function encodeNpz(
   tensors: Iterable<readonly [name: string, tensor: Tensor]>,
+  { crc32 = portableCrc32 }: NpzOptions = {},
 ): Uint8Array[] {
   const parts: Uint8Array[] = []
   const directory: Uint8Array[] = []
@@ -81,7 +91,7 @@ export function encodeNpz(
     const [header, data] = encodeNpy(tensor)
     const fields = {
       name: new TextEncoder().encode(`${name}.npy`),
-      crc: crc32(header, data),
+      crc: crc32(data, crc32(header)),
       size: header.length + data.length,
       offset,
     }

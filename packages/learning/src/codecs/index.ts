@@ -1,5 +1,6 @@
 export { CkksVector } from './ckks-vector.ts'
 export {
+  createLearningCodecs,
   heCodecs,
   learningCodecs,
   modelObjectCodecs,

@@ -10,35 +10,48 @@ import {
   type ReferenceKind,
   shapeError,
 } from '@hanse/fobs'
-import { encodeNpy, encodeNpz, parseNpy, parseNpz, Tensor } from '@hanse/tensor'
+import { encodeNpy, encodeNpz, type NpzOptions, parseNpy, parseNpz, Tensor } from '@hanse/tensor'
 import { RawArray } from './raw-array.ts'
 
 const TYPE_NAME = 'numpy.ndarray'
+const NUMPY_DOT = 3
 const MAX_ITEMS_PER_PIECE = 100_000
 
-/** Arrays that the receiver downloads: a `.npz` file each (fobs.md §8.4, §11.2). */
-export const numpyReference: ReferenceKind = {
-  dot: 3,
-  encodeItem(id, value) {
-    if (!(value instanceof Tensor))
-      throw new FobsError('ERR_FOBS_ENCODE', `item ${id} is no tensor`)
-    return encodeNpz([[id, value]])
-  },
-  decodeItem: (bytes) => parseNpz(bytes, { maxEntries: MAX_ITEMS_PER_PIECE }),
+/**
+ * Arrays that the receiver downloads: a `.npz` file each (fobs.md §8.4, §11.2).
+ * @param options with a native `crc32`, which is most of the work on an item
+ */
+export function createNumpyReference(options: NpzOptions = {}): ReferenceKind {
+  return {
+    dot: NUMPY_DOT,
+    encodeItem(id, value) {
+      if (!(value instanceof Tensor))
+        throw new FobsError('ERR_FOBS_ENCODE', `item ${id} is no tensor`)
+      return encodeNpz([[id, value]], options)
+    },
+    decodeItem: (bytes) => parseNpz(bytes, { ...options, maxEntries: MAX_ITEMS_PER_PIECE }),
+  }
 }
+
+/** {@link createNumpyReference} with checksums in JavaScript. */
+export const numpyReference: ReferenceKind = createNumpyReference()
 
 /**
  * `numpy.ndarray` as a `Tensor`: a view on the payload where it is aligned, C-ordered and little-endian, else a
  * copy. Types that tensors do not have become a `RawArray`.
  */
-export const ndarrayCodec: FobsCodec<Tensor | RawArray> = arrayCodec(tensorOrRaw)
+export function createNdarrayCodec(reference: ReferenceKind): FobsCodec<Tensor | RawArray> {
+  return arrayCodec(reference, tensorOrRaw)
+}
 
 /** `numpy.ndarray` as a `RawArray` always, which encodes to the same bytes again; by reference as a `Tensor`. */
 export const relayedArrayCodec: FobsCodec<Tensor | RawArray> = arrayCodec(
+  numpyReference,
   (file) => new RawArray(file),
 )
 
 function arrayCodec(
+  reference: ReferenceKind,
   readNative: (file: Uint8Array) => Tensor | RawArray,
 ): FobsCodec<Tensor | RawArray> {
   return {
@@ -48,13 +61,12 @@ function arrayCodec(
     // PyTorch's tensors have a type of their own, and bfloat16 exists only there.
     handles: (array) =>
       array instanceof RawArray || (array.framework !== 'torch' && array.dtype !== 'bfloat16'),
-    reference: numpyReference,
-    compose: (data, context) =>
-      readArrayData(TYPE_NAME, numpyReference.dot, data, context, readNative),
+    reference,
+    compose: (data, context) => readArrayData(TYPE_NAME, NUMPY_DOT, data, context, readNative),
     decompose(array, context) {
       // Raw arrays may be of any type, so they are always in the message.
       if (array instanceof RawArray) return nativeData([array.file])
-      return writeArrayData(numpyReference.dot, array, context, () => encodeNpy(array))
+      return writeArrayData(NUMPY_DOT, array, context, () => encodeNpy(array))
     },
   }
 }

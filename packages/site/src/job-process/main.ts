@@ -1,9 +1,10 @@
+import { crc32 } from 'node:zlib'
 import { createCell } from '@hanse/cellnet'
 import { systemClock } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { createTrainerLauncher, findClientPackages, openParentPipe } from '@hanse/launcher-process'
-import { edgeCodecs, learningCodecs } from '@hanse/learning'
+import { createLearningCodecs, edgeCodecs } from '@hanse/learning'
 import { createPinoLogger, isLogLevel } from '@hanse/logger-pino'
 import { adminCodecs, jobCell, platformCodecs } from '@hanse/session'
 import { readSiteRunFile } from './run-file.ts'
@@ -16,7 +17,13 @@ const clock = systemClock
 const logger = createPinoLogger({ level: isLogLevel(run.logLevel) ? run.logLevel : 'info' })
 const cell = createCell(jobCell(run.siteCell, run.jobId), {
   drivers: [],
-  registry: createFobsRegistry(coreCodecs, platformCodecs, adminCodecs, learningCodecs, edgeCodecs),
+  registry: createFobsRegistry(
+    coreCodecs,
+    platformCodecs,
+    adminCodecs,
+    createLearningCodecs({ crc32 }),
+    edgeCodecs,
+  ),
   clock,
   logger,
 })

@@ -10,7 +10,7 @@ import {
 import type { JobSigner } from '@hanse/jobs'
 import { loginSigner, loginVerifier } from '@hanse/pki'
 import type { AdminKit } from '@hanse/provision'
-import { abortableDelay, login, SessionError } from '@hanse/session'
+import { abortableDelay, joinWords, login, SessionError } from '@hanse/session'
 import { AdminError } from './admin-error.ts'
 import { AdminLink, type CommandOptions } from './admin-link.ts'
 import type { CommandOutcome } from './command-outcome.ts'
@@ -18,15 +18,19 @@ import { type ConnectComponents, connectCell } from './connect-cell.ts'
 import { type DownloadOptions, downloadJob } from './job-download.ts'
 import { type SubmitOptions, submitJobFolder } from './job-upload.ts'
 import {
+  connectionsSchema,
   type JobLogs,
   type JobObservation,
   type JobSummary,
   jobListSchema,
   jobLogsSchema,
+  type LeagueConnection,
   type LeagueStatus,
   leagueStatusSchema,
   observationSchema,
+  type RevocationResult,
   readReply,
+  revocationSchema,
   submittedSchema,
 } from './league-types.ts'
 
@@ -248,6 +252,29 @@ export class AdminSession implements AsyncDisposable {
   async status(options: AbortOptions = {}): Promise<LeagueStatus> {
     const { dict } = await this.command('hanse.status', options)
     return readReply(leagueStatusSchema, dict, 'hanse.status')
+  }
+
+  /** How each cell is connected to the server. */
+  async connections(options: AbortOptions = {}): Promise<readonly LeagueConnection[]> {
+    const { dict } = await this.command('hanse.connections', options)
+    return readReply(connectionsSchema, dict, 'hanse.connections').connections
+  }
+
+  /** Makes the kit of a participant worthless, at once. @throws {AdminError} `ERR_NOT_AUTHORIZED` */
+  async revoke(
+    participant: string,
+    reason: string,
+    options: AbortOptions = {},
+  ): Promise<RevocationResult> {
+    const words = ['hanse.revoke', word(participant), ...(reason === '' ? [] : [reason])]
+    const { dict } = await this.command(joinWords(words), options)
+    return readReply(revocationSchema, dict, 'hanse.revoke')
+  }
+
+  /** Undoes a revocation. @throws {AdminError} `ERR_NOT_AUTHORIZED` */
+  async reinstate(participant: string, options: AbortOptions = {}): Promise<RevocationResult> {
+    const { dict } = await this.command(`hanse.reinstate ${word(participant)}`, options)
+    return readReply(revocationSchema, dict, 'hanse.reinstate')
   }
 
   /** Any command, as the stock tools write it (`spec/admin.md` §8). @throws {AdminError} */

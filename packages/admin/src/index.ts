@@ -17,6 +17,8 @@ export type {
   JobObservation,
   JobProgress,
   JobSummary,
+  LeagueConnection,
   LeagueSite,
   LeagueStatus,
+  RevocationResult,
 } from './league-types.ts'

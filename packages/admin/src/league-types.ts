@@ -135,3 +135,37 @@ export function readReply<T>(schema: z.ZodType<T>, value: unknown, command: stri
     'compare the versions of this tool and the server with hanse status',
   )
 }
+
+const connectionSchema = z.object({
+  cell: z.string(),
+  peer: z.string().nullable(),
+  driver: z.string(),
+  mode: z.string(),
+  address: z.string(),
+  tlsVersion: z.string().nullable(),
+  keyExchange: z.string().nullable(),
+  certificateExpiry: z.string().nullable(),
+  bytesSent: z.number(),
+  bytesReceived: z.number(),
+  since: z.string(),
+})
+
+/** How one cell is connected to the server. */
+export type LeagueConnection = z.infer<typeof connectionSchema>
+
+export const connectionsSchema: z.ZodType<{ readonly connections: readonly LeagueConnection[] }> =
+  z.object({ connections: z.array(connectionSchema) })
+
+/** Whether a participant's kit is worthless now. */
+export interface RevocationResult {
+  readonly participant: string
+  readonly revoked: boolean
+  /** True if nothing changed. */
+  readonly already: boolean
+}
+
+export const revocationSchema: z.ZodType<RevocationResult> = z.object({
+  participant: z.string(),
+  revoked: z.boolean(),
+  already: z.boolean(),
+})

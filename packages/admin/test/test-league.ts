@@ -114,6 +114,23 @@ export class FakeControl implements ServerControl {
     this.jobs.set(id, { ...job, meta: whole, state: whole['status'] as StoredJob['state'] })
   }
 
+  /** Names that are revoked. */
+  readonly revoked = new Set<string>()
+
+  connections() {
+    return []
+  }
+
+  async revoke(participant: string) {
+    if (this.revoked.has(participant)) return 'already'
+    this.revoked.add(participant)
+    return 'done'
+  }
+
+  async reinstate(participant: string) {
+    return this.revoked.delete(participant) ? 'done' : 'already'
+  }
+
   async submitJob(submission: JobSubmission) {
     if (this.fault !== undefined) throw this.fault
     const sha256 = createHash('sha256')

@@ -2,6 +2,7 @@ import { type Application, buildApplication, buildRouteMap } from '@stricli/core
 import { auditRoutes } from './commands/audit-commands.ts'
 import { jobRoutes } from './commands/job-commands.ts'
 import { provisionCommand } from './commands/provision-command.ts'
+import { reinstateCommand, revokeCommand } from './commands/revocation-commands.ts'
 import { startCommand } from './commands/start-command.ts'
 import { statusCommand } from './commands/status-command.ts'
 import type { HanseContext } from './hanse-context.ts'
@@ -16,6 +17,8 @@ export function hanseApplication(version: string): Application<HanseContext> {
         status: statusCommand,
         job: jobRoutes,
         audit: auditRoutes,
+        revoke: revokeCommand,
+        reinstate: reinstateCommand,
       },
       docs: {
         brief: 'Federated computing: sites keep their data, models travel',

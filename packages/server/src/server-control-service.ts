@@ -1,11 +1,12 @@
 import { join } from 'node:path'
-import type { ByteSource } from '@hanse/cellnet'
+import type { ByteSource, Cell } from '@hanse/cellnet'
 import { hasCode, type JobStore, type StoredJob } from '@hanse/contract'
 import { cloneJobMeta, deleteJob } from '@hanse/jobs'
 import type { ServerKit } from '@hanse/provision'
 import type { ActingPerson } from '@hanse/session'
 import type {
   AbortOutcome,
+  ConnectionStatus,
   JobFile,
   JobLogs,
   JobProgress,
@@ -19,9 +20,12 @@ import { acceptJob } from './jobs/accept-job.ts'
 import { LOG_FILE } from './jobs/job-process-protocol.ts'
 import type { JobService } from './jobs/job-service.ts'
 import { logTail } from './jobs/log-tail.ts'
+import type { RevocationOutcome, RevocationService } from './revocation/revocation-service.ts'
 import type { SiteRegistry } from './sites/site-registry.ts'
 
 export interface ServerControlComponents {
+  readonly cell: Cell
+  readonly revocations: RevocationService
   readonly kit: ServerKit
   readonly store: JobStore
   readonly sites: SiteRegistry
@@ -156,6 +160,33 @@ export class ServerControlService implements ServerControl {
     }))
   }
 
+  connections(): readonly ConnectionStatus[] {
+    const links = [...this.#components.cell.peers.values()]
+    return links
+      .filter(({ connection }) => connection.info.driver !== 'pipe')
+      .map(({ fqcn, peerName, connection, connectedAt }) => ({
+        cell: fqcn,
+        peer: peerName ?? null,
+        driver: connection.info.driver,
+        mode: connection.info.mode,
+        address: connection.info.remoteAddress,
+        tlsVersion: connection.info.tlsVersion ?? null,
+        keyExchange: connection.info.keyExchange ?? null,
+        certificateExpiry: isoTime(connection.info.peerCertificateExpiry),
+        bytesSent: connection.bytesSent,
+        bytesReceived: connection.bytesReceived,
+        since: new Date(connectedAt).toISOString(),
+      }))
+  }
+
+  revoke(participant: string, by: ActingPerson, reason: string): Promise<RevocationOutcome> {
+    return this.#components.revocations.revoke(participant, by.name, reason)
+  }
+
+  reinstate(participant: string): Promise<RevocationOutcome> {
+    return this.#components.revocations.reinstate(participant)
+  }
+
   status(): ServerStatus {
     const { kit, jobs, software } = this.#components
     return {
@@ -214,4 +245,8 @@ function sourceOfBlob(store: JobStore, id: string, blob: string, size: number): 
       return bytes
     },
   }
+}
+
+function isoTime(time: number | undefined): string | null {
+  return time === undefined ? null : new Date(time).toISOString()
 }

@@ -32,6 +32,8 @@ interface CommandDescription {
   readonly confirm: 'none' | 'yesno' | 'auth'
   /** The tool's own procedure that must be used instead of sending the command (`spec/admin.md` §5). */
   readonly clientProcedure?: string | undefined
+  /** Its first word names the participant it is about; goes into the record. */
+  readonly aboutParticipant?: boolean | undefined
   /** The policy must grant one of them; empty: being logged in is enough. */
   readonly rights: readonly string[]
 }

@@ -21,11 +21,12 @@ import {
 } from '@hanse/session'
 import type { AdminCommand, GeneralCommand, UploadedFile } from './admin-command.ts'
 import { type AdminSession, AdminSessions, type Caller } from './admin-sessions.ts'
-import { CommandRecorder, type RecordEvent } from './command-recorder.ts'
+import { CommandRecorder, type PersonAct, type RecordEvent } from './command-recorder.ts'
 import { CommandTable } from './command-table.ts'
 import { downloadCommand } from './commands/download-command.ts'
 import { jobCommands, noSuchJob } from './commands/job-commands.ts'
 import { studyOf, textOf } from './commands/job-summary.ts'
+import { leagueCommands } from './commands/league-commands.ts'
 import { placeCommands } from './commands/place-commands.ts'
 import { submitCommand } from './commands/submit-command.ts'
 import { JobDownloads } from './job-downloads.ts'
@@ -122,6 +123,7 @@ class AdminService implements AsyncDisposable {
       submitCommand(control),
       downloadCommand(control, this.#downloads),
       ...placeCommands(control),
+      ...leagueCommands(control),
     ])
     cell.handle(PEOPLE.channel, '*', (request, { signal }) => this.#onCommand(request, signal))
     this.#uploads = receiveObjectStreams({
@@ -203,8 +205,9 @@ class AdminService implements AsyncDisposable {
     words: readonly string[],
   ): Promise<void> {
     const { job, run } = await this.#bind(command, session, words)
-    await this.#authorize(command, session, job)
-    await this.#recorder.accepted(session, command.name, job?.id)
+    await this.#authorize(command, session, words, job)
+    const act = actOf(command, words, job)
+    await this.#recorder.accepted(session, act)
     try {
       await run({
         session,
@@ -216,7 +219,7 @@ class AdminService implements AsyncDisposable {
       })
     } catch (error) {
       if (error instanceof CommandFailure)
-        await this.#recorder.refused(session, command.name, job?.id, error.status, error.message)
+        await this.#recorder.refused(session, act, error.status, error.message)
       throw error
     }
   }
@@ -237,6 +240,7 @@ class AdminService implements AsyncDisposable {
   async #authorize(
     command: AdminCommand,
     session: AdminSession,
+    words: readonly string[],
     job: StoredJob | undefined,
   ): Promise<void> {
     if (command.rights.length === 0) return
@@ -249,8 +253,7 @@ class AdminService implements AsyncDisposable {
     const explanation = decision?.explanation ?? `'${command.name}' is granted to nobody`
     await this.#recorder.refused(
       session,
-      command.name,
-      job?.id,
+      actOf(command, words, job),
       decision?.code ?? 'right-not-granted',
       explanation,
     )
@@ -319,7 +322,7 @@ class AdminService implements AsyncDisposable {
         'AUTH_STUDY_NOT_CONFIGURED',
       )
     const { session, token } = this.#sessions.open(person, study, caller)
-    await this.#recorder.accepted(session, 'session.open', undefined)
+    await this.#recorder.accepted(session, { act: 'session.open' })
     reply.text('OK').token(token)
   }
 
@@ -451,7 +454,7 @@ class AdminService implements AsyncDisposable {
     request: CellRequest,
     offer: ObjectStreamOffer,
   ): Promise<AdminSession> {
-    const [name = ''] = splitWords(command.command)
+    const [name = '', ...words] = splitWords(command.command)
     const known = this.#table.find(name)
     if (known?.name !== 'submit_job')
       throw new CommandFailure(COMMAND_STATUS.syntaxError, `"${name.slice(0, 64)}" takes no upload`)
@@ -464,7 +467,7 @@ class AdminService implements AsyncDisposable {
       reply: new ReplyBuilder(),
     }
     const session = await this.#sessionOf(use, known.name)
-    await this.#authorize(known, session, undefined)
+    await this.#authorize(known, session, words, undefined)
     const size = offer.context.get(OBJECT_STREAM_KEY.fileSize)
     if (typeof size !== 'number' || !Number.isSafeInteger(size) || size <= 0)
       throw new CommandFailure(COMMAND_STATUS.syntaxError, 'the upload does not say how long it is')
@@ -567,6 +570,20 @@ function notAuthenticated(reason: string): CommandFailure {
     reason.startsWith('not authenticated') ? reason : `session_inactive: ${reason}`,
     reason,
   )
+}
+
+function actOf(
+  command: AdminCommand,
+  words: readonly string[],
+  job: StoredJob | undefined,
+): PersonAct {
+  const [participant] = words
+  return {
+    act: command.name,
+    ...(job !== undefined && { job: job.id }),
+    ...(command.aboutParticipant === true &&
+      participant !== undefined && { target: participant.slice(0, 256) }),
+  }
 }
 
 function submitterOf({ meta }: StoredJob): ActingPerson {

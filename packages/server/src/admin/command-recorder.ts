@@ -4,6 +4,9 @@ import type { AdminSession, Caller } from './admin-sessions.ts'
 /** Writes one entry into the record and resolves when it is safe there. */
 export type RecordEvent = (event: AuditEvent) => Promise<void>
 
+/** What a person did or tried. */
+export type PersonAct = Pick<AuditEvent, 'act' | 'job' | 'target'>
+
 /** Commands that change nothing: a tool that waits sends them every second. */
 const READING: ReadonlySet<string> = new Set([
   'list_jobs',
@@ -33,28 +36,15 @@ export class CommandRecorder {
     this.#recordRefusal = recordRefusal ?? record
   }
 
-  async accepted(session: AdminSession, act: string, job: string | undefined): Promise<void> {
-    if (READING.has(act) && !this.#isNew(session, `${act} ${job ?? ''}`)) return
-    await this.#record({
-      actor: actorOf(session),
-      act,
-      job,
-      outcome: 'accepted',
-      code: 'allowed',
-    })
+  async accepted(session: AdminSession, what: PersonAct): Promise<void> {
+    if (READING.has(what.act) && !this.#isNew(session, `${what.act} ${what.job ?? ''}`)) return
+    await this.#record({ ...what, actor: actorOf(session), outcome: 'accepted', code: 'allowed' })
   }
 
-  async refused(
-    session: AdminSession,
-    act: string,
-    job: string | undefined,
-    code: string,
-    text: string,
-  ): Promise<void> {
+  async refused(session: AdminSession, what: PersonAct, code: string, text: string): Promise<void> {
     await this.#recordRefusal({
+      ...what,
       actor: actorOf(session),
-      act,
-      job,
       outcome: 'refused',
       code,
       text,

@@ -77,6 +77,25 @@ export interface ServerStatus {
   readonly runningJobs: readonly { readonly id: string; readonly app: string }[]
 }
 
+/** One link of the server's cell. */
+export interface ConnectionStatus {
+  readonly cell: string
+  /** Common name of the peer's certificate; `null` on links that prove none. */
+  readonly peer: string | null
+  readonly driver: string
+  readonly mode: string
+  readonly address: string
+  readonly tlsVersion: string | null
+  /** As the dialling peer reports it; `null` if it did not. */
+  readonly keyExchange: string | null
+  /** End of the peer's certificate, ISO 8601. */
+  readonly certificateExpiry: string | null
+  readonly bytesSent: number
+  readonly bytesReceived: number
+  /** ISO 8601. */
+  readonly since: string
+}
+
 /**
  * All that people's commands ask of the server. Who may ask was decided before a call; what is asked for may have
  * vanished meanwhile, and then the outcome says so.
@@ -105,5 +124,14 @@ export interface ServerControl {
   /** Names of further parts of a job, e.g. logs that sites sent. */
   jobComponents(id: string): Promise<readonly string[]>
   sites(): readonly SiteStatus[]
+  /** Links to other machines; the pipes to own jobs are left out. */
+  connections(): readonly ConnectionStatus[]
+  /** Makes a participant's kit worthless, at once: connections are cut, messages and logins refused. */
+  revoke(
+    participant: string,
+    by: ActingPerson,
+    reason: string,
+  ): Promise<'done' | 'already' | 'own-name'>
+  reinstate(participant: string, by: ActingPerson): Promise<'done' | 'already' | 'own-name'>
   status(): ServerStatus
 }

@@ -99,6 +99,11 @@ export class ServerLink implements AsyncDisposable {
     { signal }: AbortOptions,
   ): Promise<Login> {
     const { cell, kit, clock, logger } = this.#components
+    // Ends the attempt also when the link says that it cannot succeed.
+    const attempt = new AbortController()
+    const onAbort = () => attempt.abort(signal?.reason)
+    signal?.addEventListener('abort', onAbort, { once: true })
+    if (signal?.aborted === true) onAbort()
     try {
       const result = await Promise.race([
         this.#refused.promise,
@@ -118,7 +123,7 @@ export class ServerLink implements AsyncDisposable {
             publicProperties: ownProperties as ReadonlyMap<string, string | boolean>, // made of texts and booleans
             siteConfig: new Map([['allow_log_streaming', kit.settings.allowLogStreaming]]),
             retryIntervalMs: 500,
-            signal,
+            signal: attempt.signal,
           },
         ),
       ])
@@ -128,6 +133,9 @@ export class ServerLink implements AsyncDisposable {
       if (cause instanceof SessionError)
         throw new SiteError('ERR_SITE_REFUSED', cause.message, {}, { cause })
       throw cause
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
+      attempt.abort()
     }
   }
 

@@ -39,25 +39,31 @@ function requestFor({ host, port }: LinkAddress, proxy: URL): string {
   return lines.join('\r\n') + END_OF_HEADERS
 }
 
-/** Reads the whole head of the answer. Whoever waits for a broken socket hears of it elsewhere. */
+/**
+ * Reads the whole head of the answer and puts back what follows it. Whoever waits for a broken socket hears of
+ * it elsewhere.
+ */
 function statusOf(socket: Socket): Promise<number> {
-  const refuse = (text: string): TransportError => new TransportError('ERR_CONNECT_REFUSED', text)
   return new Promise((resolve, reject) => {
-    let answer = ''
-    const onData = (chunk: Uint8Array): void => {
-      answer += Buffer.from(chunk).toString('latin1')
+    let answer = Buffer.alloc(0)
+    const onReadable = (): void => {
+      const chunk: unknown = socket.read()
+      if (!(chunk instanceof Uint8Array)) return
+      answer = Buffer.concat([answer, chunk])
       const end = answer.indexOf(END_OF_HEADERS)
       if (end < 0 && answer.length <= MAX_ANSWER_BYTES) return
-      socket.off('data', onData)
-      socket.pause()
-      const status = /^HTTP\/1\.[01] (\d{3})[ \r]/.exec(answer)?.[1]
-      if (end < 0 || status === undefined) reject(refuse('the proxy does not speak HTTP'))
-      // Listeners are silent until they are spoken to: such bytes are the proxy's own.
-      else if (status.startsWith('2') && answer.length > end + END_OF_HEADERS.length)
-        reject(refuse('the proxy sent more than its answer'))
-      else resolve(Number(status))
+      // Leaves the socket as if nobody had read from it yet.
+      socket.off('readable', onReadable)
+      const status = /^HTTP\/1\.[01] (\d{3})[ \r]/.exec(answer.toString('latin1'))?.[1]
+      if (end < 0 || status === undefined)
+        reject(new TransportError('ERR_CONNECT_REFUSED', 'the proxy does not speak HTTP'))
+      else {
+        const rest = answer.subarray(end + END_OF_HEADERS.length)
+        if (rest.length > 0) socket.unshift(rest)
+        resolve(Number(status))
+      }
     }
-    socket.on('data', onData)
+    socket.on('readable', onReadable)
   })
 }
 

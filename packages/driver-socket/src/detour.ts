@@ -5,6 +5,6 @@ import type { LinkAddress } from './link-address.ts'
 export interface Detour {
   readonly host: string
   readonly port: number
-  /** Makes `socket`, open to the detour, one that is open to `target`; must leave no byte of the target unread. */
+  /** Makes `socket`, open to the detour, one that is open to `target`. Bytes of the target stay unread. */
   open(socket: Socket, target: LinkAddress): Promise<void>
 }

@@ -77,6 +77,11 @@ export async function dialSocket<Link>(
     if (security.mode === 'clear') {
       if (detour === undefined) await connected(socket, 'connect')
     } else {
+      // TLS takes over below the stream; a listener says nothing before we do.
+      if (socket.readableLength > 0)
+        throw new TransportError('ERR_TLS_HANDSHAKE', `${address} spoke before TLS began`, {
+          reason: 'not-tls',
+        })
       const secure = secured(socket, target.host, security, alpn)
       socket = watched(secure)
       await connected(secure, 'secureConnect')

@@ -7,6 +7,7 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { RefusedHandshake, SocketOptions } from '../src/index.ts'
 import { patternFrame } from './frames.ts'
+import { httpProxy } from './http-proxy.ts'
 import { createLeagues, type League } from './league.ts'
 import { CLEAR, collect, type Ears, listenWith, pairOver, recorder } from './loopback.ts'
 
@@ -299,6 +300,20 @@ export function describeDriver({ name, schemes, secureScheme, alpn, create }: Dr
         await using connection = await create().connect(ears.url, security)
         expect(connection.peerName).toBe('server')
       }
+    })
+
+    it.each(['clear', 'mtls'] as const)('goes through an HTTP proxy, %s', async (mode) => {
+      const [server, client] =
+        mode === 'clear' ? [CLEAR, CLEAR] : [league.mtls('server'), league.mtls('site-1')]
+      await using ears = await listen(server)
+      await using proxy = await httpProxy()
+      await using dialled = await create({ proxy: proxy.url }).connect(ears.url, client)
+      const { next } = collect(dialled)
+      await dialled.send([patternFrame(64)])
+      const accepted = await ears.accepted
+      void accepted.receive((frame) => accepted.send([frame])).catch(() => {})
+      expect(Buffer.from(await next()).equals(patternFrame(64))).toBe(true)
+      expect(proxy.asked).toEqual([`127.0.0.1:${ears.port}`])
     })
 
     it('does not dial with its own expired certificate', async () => {

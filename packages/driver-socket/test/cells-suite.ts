@@ -1,0 +1,132 @@
+import { once } from 'node:events'
+import { createServer, connect as rawConnect, type Socket } from 'node:net'
+import { type Cell, createCell } from '@hanse/cellnet'
+import type { ConnectionSecurity, Driver, LinkSecurity } from '@hanse/contract'
+import { createFobsRegistry } from '@hanse/fobs'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { createLeagues, type League } from './league.ts'
+
+const MEGABYTE = 2 ** 20
+
+/** Passes bytes on until it cuts them all. */
+interface Relay extends AsyncDisposable {
+  readonly port: number
+  readonly bytes: () => number
+  cut(): void
+}
+
+async function relayTo(port: number): Promise<Relay> {
+  const sockets = new Set<Socket>()
+  let bytes = 0
+  const server = createServer((near) => {
+    const far = rawConnect(port, '127.0.0.1')
+    for (const socket of [near, far]) {
+      sockets.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => {
+        sockets.delete(socket)
+        near.destroy()
+        far.destroy()
+      })
+      socket.on('data', (chunk: Uint8Array) => {
+        bytes += chunk.length
+      })
+    }
+    near.pipe(far)
+    far.pipe(near)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const cut = (): void => {
+    for (const socket of sockets) socket.resetAndDestroy()
+  }
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    bytes: () => bytes,
+    cut,
+    async [Symbol.asyncDispose]() {
+      cut()
+      server.close()
+    },
+  }
+}
+
+/** Two cells over one driver: what a driver is for. */
+export function describeCells(scheme: string, create: () => Driver): void {
+  let league: League
+  beforeAll(async () => {
+    ;[league] = await createLeagues()
+  })
+  const open: AsyncDisposable[] = []
+  afterEach(async () => {
+    for (const one of open.splice(0).reverse()) await one[Symbol.asyncDispose]()
+  })
+
+  const cell = (fqcn: string): Cell => {
+    const made = createCell(
+      fqcn,
+      { drivers: [create()], registry: createFobsRegistry() },
+      { ownName: fqcn, closeTimeoutMs: 100 },
+    )
+    open.push(made)
+    return made
+  }
+  const securityOf = (mode: ConnectionSecurity, name: string): LinkSecurity =>
+    mode === 'clear' ? { mode } : { mode, tls: league.material(name) }
+
+  describe(`two cells over ${scheme}`, () => {
+    it.each(['clear', 'tls', 'mtls'] as const)('talk, small and large, %s', async (mode) => {
+      const server = cell('server')
+      const { url } = await server.listen(
+        new URL(`${scheme}://127.0.0.1:0`),
+        securityOf(mode, 'server'),
+      )
+      server.handle('task', 'echo', ({ body }) => ({ body }))
+      server.handle('aux_communication', 'echo', ({ body }) => ({ body }))
+      const site = cell('site-1')
+      const connector = site.dial(url, securityOf(mode, 'site-1'))
+      await new Promise((resolve) => connector.on('connected', resolve))
+      expect((await site.request('server', 'task', 'echo', 'hello')).body).toBe('hello')
+
+      const body = new Uint8Array(64 * MEGABYTE)
+      for (let i = 0; i < body.length; i += 4099) body[i] = i
+      const reply = await site.request('server', 'aux_communication', 'echo', body)
+      expect(reply.returnCode).toBe('ok')
+      expect(reply.body instanceof Uint8Array && Buffer.from(reply.body).equals(body)).toBe(true)
+    })
+
+    it('find each other again after a cut in the middle of a large message', async () => {
+      const server = cell('server')
+      const { url } = await server.listen(
+        new URL(`${scheme}://127.0.0.1:0`),
+        securityOf('mtls', 'server'),
+      )
+      server.handle('task', 'echo', ({ body }) => ({ body }))
+      server.handle('aux_communication', 'echo', ({ body }) => ({ body }))
+      const relay = await relayTo(Number(url.port))
+      open.push(relay)
+      const site = cell('site-1')
+      const connector = site.dial(
+        new URL(`${scheme}://127.0.0.1:${relay.port}`),
+        securityOf('mtls', 'site-1'),
+        { maxBackoffMs: 50 },
+      )
+      await new Promise((resolve) => connector.on('connected', resolve))
+      const lost = new Promise((resolve) => connector.on('lost', resolve))
+      const again = lost.then(() => new Promise((resolve) => connector.on('connected', resolve)))
+      const large = site.request(
+        'server',
+        'aux_communication',
+        'echo',
+        new Uint8Array(64 * MEGABYTE),
+        { timeoutMs: 1_000 },
+      )
+      while (relay.bytes() < 8 * MEGABYTE) await new Promise(setImmediate)
+      relay.cut()
+      await lost
+      await again
+      expect((await site.request('server', 'task', 'echo', 'hello')).body).toBe('hello')
+      expect((await large).returnCode).not.toBe('ok')
+    })
+  })
+}

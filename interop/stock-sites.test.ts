@@ -105,6 +105,15 @@ describe.skipIf(stock === null)('FLARE sites under a Hanse server', () => {
     expect(answer.text).toContain('CyclicController')
   }, 60_000)
 
+  it('come back after the server was killed and started again, and run jobs', async () => {
+    await league.restartServer()
+    const server = league.hanse.get(SERVER)!
+    for (const site of ['site-1', 'site-2'])
+      await server.event((event) => event.event === 'site-joined' && event['site'] === site)
+    const { folder, expected } = await runVector('numpy-fedavg')
+    await expectModels(folder, expected.final_models.server)
+  }, 180_000)
+
   it('leave when they are stopped', async () => {
     await league.stock.get('site-2')!.stop()
     const left = await league.hanse

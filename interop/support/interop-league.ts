@@ -109,6 +109,14 @@ export class InteropLeague implements AsyncDisposable {
     return answer.data.path
   }
 
+  /** Kills the server, which says goodbye to nobody, and starts it again. */
+  async restartServer(): Promise<void> {
+    const server = this.hanse.get(SERVER)
+    server?.kill('SIGKILL')
+    await server?.exited
+    await this.#startServer()
+  }
+
   async startSite(site: string): Promise<void> {
     if (this.#options.sites[site] === 'hanse') {
       const place = new Place(site, this.kit(site), this.env)

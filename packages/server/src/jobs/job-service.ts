@@ -5,36 +5,28 @@ import type { Cell } from '@hanse/cellnet'
 import {
   type Clock,
   type JobState,
-  type JobStore,
   type JsonObject,
   type Logger,
   messageOf,
   type StoredJob,
 } from '@hanse/contract'
 import { abandonActiveJobs, changeJobState, isActive, setJobMeta } from '@hanse/jobs'
-import type { ServerKit } from '@hanse/provision'
 import { type ActingPerson, textIn } from '@hanse/session'
-import type { SiteAbsence, SiteRegistry } from '../sites/site-registry.ts'
+import type { SiteAbsence } from '../sites/site-registry.ts'
 import { archiveRun } from './archive-run.ts'
 import { LOG_FILE } from './job-process-protocol.ts'
 import { JobRun, type RunEnding, type SiteAnswer } from './job-run.ts'
 import { JobSchedule, type StartOutcome } from './job-schedule.ts'
 import { logTail } from './log-tail.ts'
-import { prepareRun } from './prepare-run.ts'
-import type { ServerJobStarter } from './server-job-process.ts'
+import { prepareRun, type RunComponents } from './prepare-run.ts'
 
-export interface JobServiceComponents {
+export interface JobServiceComponents extends RunComponents {
   readonly cell: Cell
   readonly clock: Clock
   readonly logger: Logger
   readonly audit: AuditLog
-  readonly kit: ServerKit
-  readonly store: JobStore
-  readonly sites: SiteRegistry
-  readonly processes: ServerJobStarter
   /** Where runs have their folders while they last. */
   readonly folder: string
-  readonly logLevel: string
   onStatus(jobId: string, status: JobState, reason: string | undefined): void
 }
 

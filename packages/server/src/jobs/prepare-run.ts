@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type Archive, extractArchive, openArchive, writeArchive } from '@hanse/archive'
-import type { StoredJob } from '@hanse/contract'
+import type { JobStore, StoredJob } from '@hanse/contract'
 import {
   mandatoryClientsOf,
   minClientsOf,
@@ -12,11 +12,20 @@ import {
   resourceRequirement,
   SERVER_SITE,
 } from '@hanse/jobs'
+import type { ServerKit } from '@hanse/provision'
 import { submitterOf, textIn } from '@hanse/session'
 import { writeRunFile } from '../job-process/run-file.ts'
+import type { SiteRegistry } from '../sites/site-registry.ts'
 import type { PlannedSite, RunParticipant, RunPlan } from './job-run.ts'
-import type { JobServiceComponents } from './job-service.ts'
-import type { ServerJobProcess } from './server-job-process.ts'
+import type { ServerJobProcess, ServerJobStarter } from './server-job-process.ts'
+
+export interface RunComponents {
+  readonly store: JobStore
+  readonly sites: SiteRegistry
+  readonly kit: ServerKit
+  readonly processes: ServerJobStarter
+  readonly logLevel: string
+}
 
 export interface PreparedRun {
   readonly plan: RunPlan
@@ -27,7 +36,7 @@ const SERVER_APP = 'app_server'
 
 /** Lays out the folder of a run and plans what each site gets. */
 export async function prepareRun(
-  components: JobServiceComponents,
+  components: RunComponents,
   job: StoredJob,
   siteNames: readonly string[],
   folder: string,

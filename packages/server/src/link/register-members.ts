@@ -1,0 +1,80 @@
+import type { AuditLog } from '@hanse/audit'
+import type { Cell } from '@hanse/cellnet'
+import type { Clock, Logger } from '@hanse/contract'
+import { loginSigner, loginVerifier, signToken, tokenMac } from '@hanse/pki'
+import type { ServerKit } from '@hanse/provision'
+import { serveRegistration } from '@hanse/session'
+import type { RevocationService } from '../revocation/revocation-service.ts'
+import type { SiteRegistry } from '../sites/site-registry.ts'
+import { loginEvent, type RecordRefusal } from './link-events.ts'
+
+export interface RegistrationComponents {
+  readonly cell: Cell
+  readonly kit: ServerKit
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly audit: AuditLog
+  readonly recordRefusal: RecordRefusal
+  readonly sites: SiteRegistry
+  readonly revocations: RevocationService
+  /** Name and version, told to members. */
+  readonly software: string
+}
+
+/** Lets members log in: sites into the table, people as they come. */
+export function registerMembers({
+  cell,
+  kit,
+  clock,
+  logger,
+  audit,
+  recordRefusal,
+  sites,
+  revocations,
+  software,
+}: RegistrationComponents): void {
+  const { key } = kit.identity
+  serveRegistration(
+    cell,
+    {
+      signer: loginSigner(kit.identity),
+      verifier: loginVerifier(kit.identity, clock),
+      mac: tokenMac(key),
+      clock,
+      signToken: (name, token) => signToken(key, name, token),
+      refusal: ({ kind, identity }) => {
+        if (kind === 'relay') return 'relays are not in this version'
+        const revoked = revocations.objection(identity.name)
+        return revoked ?? (kind === 'site' ? sites.refusal(identity.name) : undefined)
+      },
+      onRegistered(applicant, claims, token) {
+        if (applicant.kind === 'site')
+          sites.register({
+            claims,
+            token,
+            organization: applicant.identity.organization,
+            software: applicant.software,
+            siteConfig: applicant.siteConfig,
+          })
+        audit
+          .append(loginEvent(applicant))
+          .catch((error: unknown) =>
+            logger.error('login not recorded', { name: applicant.identity.name, error }),
+          )
+      },
+      onRefused: ({ name, cell: origin, reason }) =>
+        recordRefusal({
+          actor: { name: name === '' ? origin : name },
+          act: 'login',
+          outcome: 'refused',
+          code: 'unauthenticated',
+          text: reason,
+        }),
+    },
+    {
+      project: kit.project,
+      software,
+      challengeLifetimeMs: kit.settings.maxRegistrationSeconds * 1000,
+    },
+  )
+}

@@ -244,6 +244,41 @@ describe("a person's session", () => {
   })
 })
 
+describe('a thief whose kit is revoked', () => {
+  const asBoss = async (...args: string[]) => {
+    const result = await scene.league.hanse(...args, '--as', scene.league.kit(BOSS))
+    expect(result.code, result.stdout).toBe(0)
+  }
+  afterEach(async () => {
+    await asBoss('reinstate', 'site-3')
+    await asBoss('reinstate', MEMBER)
+  })
+
+  it('loses a link with a good token at once, and gets no other', async () => {
+    const { peer, stamp } = await scene.intruder('site-3')
+    await asBoss('revoke', 'site-3', '--reason', 'its kit was stolen')
+    await peer.closed
+    const back = await scene.dial('site-3')
+    if ((await back.hello('site-3')).admitted)
+      expect(await back.request({ ...stamp, cn__topic: 'heart_beat' })).toMatchObject({
+        returnCode: 'unauthenticated',
+      })
+    await scene.recorded(SERVER, { actor: 'site-3', text: /revoked/ })
+  })
+
+  it('loses its session as a person', async () => {
+    const { peer, stamp } = await scene.intruder(MEMBER, scene.personCell())
+    const identity = await scene.identityOf(MEMBER)
+    const { token } = await openAttackerSession(peer, identity, stamp)
+    await asBoss('revoke', MEMBER)
+    await peer.closed
+    const back = await scene.dial(MEMBER)
+    if ((await back.hello(peer.name)).admitted)
+      expect(await command(back, stamp, 'list_jobs', token)).toMatch(/revoked|unauthenticated/)
+    await scene.recorded(SERVER, { actor: MEMBER, text: /revoked/ })
+  })
+})
+
 it('does its work after all that, and has a record of it', async () => {
   await scene.expectJobCompletes()
   await scene.expectRecordsHold()

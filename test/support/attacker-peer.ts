@@ -14,6 +14,13 @@ export interface AttackerReply {
   readonly payload: Uint8Array
 }
 
+const CLOSED: AttackerReply = {
+  returnCode: 'closed',
+  error: '',
+  headers: {},
+  payload: new Uint8Array(0),
+}
+
 /** How a greeting was taken. */
 export type Welcome =
   | { readonly admitted: true }
@@ -69,8 +76,7 @@ export class AttackerPeer implements AsyncDisposable {
     socket.on('close', () => {
       closed.resolve()
       this.#welcome.resolve({ admitted: false, code: 'closed', reason: 'closed without a word' })
-      for (const resolve of this.#replies.values())
-        resolve({ returnCode: 'closed', error: '', headers: {}, payload: new Uint8Array(0) })
+      for (const resolve of this.#replies.values()) resolve(CLOSED)
     })
     socket.on('data', (chunk: Buffer) => this.#take(chunk))
   }
@@ -134,7 +140,7 @@ export class AttackerPeer implements AsyncDisposable {
     payload?: Uint8Array,
   ): Promise<AttackerReply> {
     const id = randomUUID()
-    const answered = new Promise<AttackerReply>((resolve) => this.#replies.set(id, resolve))
+    const answered = this.#answerTo(id)
     this.send({ cn__req_id: id, cn__reply_expected: true, ...headers }, payload)
     return answered
   }
@@ -147,7 +153,7 @@ export class AttackerPeer implements AsyncDisposable {
     payload: Uint8Array,
   ): Promise<AttackerReply> {
     const id = randomUUID()
-    const answered = new Promise<AttackerReply>((resolve) => this.#replies.set(id, resolve))
+    const answered = this.#answerTo(id)
     const stream = {
       cn__channel: 'sm__STREAM',
       cn__topic: 'sm__DATA',
@@ -168,6 +174,11 @@ export class AttackerPeer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#socket.destroy()
     await this.closed
+  }
+
+  #answerTo(id: string): Promise<AttackerReply> {
+    if (this.#socket.destroyed) return Promise.resolve(CLOSED)
+    return new Promise((resolve) => this.#replies.set(id, resolve))
   }
 
   #take(chunk: Buffer): void {

@@ -197,6 +197,10 @@ export class FakeControl implements ServerControl {
     return ['ERRORLOG_site-1']
   }
 
+  async siteResources(sites: readonly string[], by: { readonly name: string }) {
+    return new Map(sites.map((site) => [site, `what ${site} tells ${by.name}`]))
+  }
+
   sites() {
     return [
       {

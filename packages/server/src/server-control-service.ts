@@ -1,9 +1,16 @@
 import { join } from 'node:path'
 import type { ByteSource, Cell } from '@hanse/cellnet'
-import { hasCode, type JobStore, type StoredJob } from '@hanse/contract'
+import { type AbortOptions, hasCode, type JobStore, type StoredJob } from '@hanse/contract'
 import { cloneJobMeta, deleteJob } from '@hanse/jobs'
 import type { ServerKit } from '@hanse/provision'
-import type { ActingPerson } from '@hanse/session'
+import {
+  type ActingPerson,
+  COMMAND,
+  COMMAND_HEADER,
+  commandSite,
+  personHeaders,
+  type SiteCommand,
+} from '@hanse/session'
 import type {
   AbortOutcome,
   ConnectionStatus,
@@ -35,6 +42,9 @@ export interface ServerControlComponents {
 }
 
 const DEFAULT_STUDY = 'default'
+/** How long a site may take to answer a person's question. */
+const ANSWER_TIMEOUT_MS = 5_000
+const MAX_ANSWER_CHARS = 4_096
 /** Blobs that every job has; what else there is are its components. */
 const OWN_BLOBS: ReadonlySet<string> = new Set(['data', 'meta', 'workspace', 'scheduled', LOG_FILE])
 
@@ -158,6 +168,35 @@ export class ServerControlService implements ServerControl {
       lastHeartbeat,
       jobs: jobs.jobsOf(name),
     }))
+  }
+
+  async siteResources(
+    names: readonly string[],
+    by: ActingPerson,
+    { signal }: AbortOptions = {},
+  ): Promise<ReadonlyMap<string, string>> {
+    const { cell, sites } = this.#components
+    // Stock sites decide by their own policy, in which the person's name for the right counts.
+    const command: SiteCommand = {
+      topic: COMMAND.reportResources,
+      headers: new Map([
+        ...personHeaders(by, by),
+        [COMMAND_HEADER.adminCommand, 'report_resources'],
+        [COMMAND_HEADER.requireAuthorization, 'true'],
+      ]),
+      body: '',
+    }
+    const ask = async (name: string): Promise<readonly [string, string]> => {
+      const site = sites.get(name)
+      if (site?.connected !== true) return [name, 'no_reply']
+      const answer = await commandSite(cell, site.cell, command, {
+        timeoutMs: ANSWER_TIMEOUT_MS,
+        signal,
+      })
+      const text = answer.ok ? answer.body : answer.reason
+      return [name, typeof text === 'string' ? text.slice(0, MAX_ANSWER_CHARS) : 'no_reply']
+    }
+    return new Map(await Promise.all(names.map(ask)))
   }
 
   connections(): readonly ConnectionStatus[] {

@@ -295,6 +295,27 @@ describe('a command', () => {
     expect(meta).toMatchObject({ server_status: 'started', client_status: [{ status: 'no_jobs' }] })
   })
 
+  it("asks sites what they lend to jobs, in the person's name", async () => {
+    const server = await startServer()
+    const lead = await logIn(server)
+    // The test policy grants leads no `operate`.
+    expect(status(await lead.person.command('report_resources all', lead.token))).toBe(
+      'not_authorized',
+    )
+    const { person, token } = await logIn(server, 'boss@example.org', 'project_admin')
+    const { items } = await person.command('report_resources all', token)
+    expect(items).toContainEqual({
+      type: 'table',
+      rows: [
+        ['SITES', 'RESOURCES'],
+        ['server', 'unlimited'],
+        ['site-1', 'what site-1 tells boss@example.org'],
+      ],
+    })
+    const unknown = await person.command('report_resources client site-9', token)
+    expect(status(unknown)).toBe('invalid_target')
+  })
+
   it('that only reads is recorded once a session; one that changes, always', async () => {
     const server = await startServer()
     const id = server.control.add()

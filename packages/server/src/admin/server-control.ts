@@ -124,6 +124,12 @@ export interface ServerControl {
   /** Names of further parts of a job, e.g. logs that sites sent. */
   jobComponents(id: string): Promise<readonly string[]>
   sites(): readonly SiteStatus[]
+  /** Asks connected sites what they lend to jobs. @returns each site's words: JSON, or why it says nothing */
+  siteResources(
+    sites: readonly string[],
+    by: ActingPerson,
+    options?: AbortOptions,
+  ): Promise<ReadonlyMap<string, string>>
   /** Links to other machines; the pipes to own jobs are left out. */
   connections(): readonly ConnectionStatus[]
   /** Makes a participant's kit worthless, at once: connections are cut, messages and logins refused. */

@@ -40,6 +40,26 @@ export function placeCommands(control: ServerControl): readonly AdminCommand[] {
       },
     },
     {
+      scope: 'sys',
+      name: 'report_resources',
+      description: 'show what server and sites lend to jobs',
+      usage: 'report_resources server | client <name> ... | all',
+      confirm: 'none',
+      kind: 'general',
+      rights: ['report_resources'],
+      async run({ words, session, reply, signal }) {
+        const { server, sites = [] } = readTargets(control, words)
+        const names = sites.map(({ name }) => name)
+        const resources = await control.siteResources(names, session.person, { signal })
+        reply
+          .table(
+            ['SITES', 'RESOURCES'],
+            [...(server ? [['server', 'unlimited']] : []), ...resources].map((row) => [...row]),
+          )
+          .ok()
+      },
+    },
+    {
       scope: 'hanse',
       name: 'hanse.status',
       description: 'the league at a glance: server, sites and jobs',

@@ -42,6 +42,13 @@ describe.skipIf(stock === null).each(LEAGUES)(
       expect(names.toSorted()).toEqual(['site-1', 'site-2'])
     }, 60_000)
 
+    it(`${where}: both sites answer what they lend to jobs, or that their policy keeps it`, async () => {
+      const { data } = await league.nvflare('system', 'resources')
+      // The policy of stock kits grants it to people of the site's own organization only.
+      expect(data['site-1']).toContain('not authorized')
+      expect(data['site-2']).toContain('num_of_gpus')
+    }, 60_000)
+
     it(`${where}: federated averaging over Python and TypeScript trainers is exact to 1e-6`, async () => {
       const job = await league.submit(await writeMixedJob(league.folder, options))
       expect(await league.wait(job), await league.logs()).toBe('FINISHED:COMPLETED')

@@ -103,6 +103,12 @@ describe.skipIf(stock === null)('`nvflare` against a Hanse server', () => {
     expect((await league.nvflare('job', 'meta', job)).errorCode).toBe('JOB_NOT_FOUND')
   }, 60_000)
 
+  it('`system resources`', async () => {
+    const { data } = await league.nvflare('system', 'resources')
+    expect(data.server).toBe('unlimited')
+    expect(JSON.parse(data['site-1'])).toMatchObject({ resources: { num_of_gpus: 0 } })
+  }, 60_000)
+
   it('`system version`', async () => {
     const { data } = await league.nvflare('system', 'version')
     expect(data).toMatchObject({ compatible: true })

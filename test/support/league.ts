@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '@hanse/contract'
-import { parseProject, provision } from '@hanse/provision'
+import { parseProject, provision, type Scheme } from '@hanse/provision'
 import { freePort } from './free-port.ts'
 import { type CommandResult, Place, runHanse, testEnvironment } from './hanse.ts'
 
@@ -11,6 +11,8 @@ export interface LeagueOptions {
   readonly sites?: readonly string[]
   /** Where its server is said to be; default: a free port. */
   readonly port?: number
+  /** What its links are made of; default `tcp`. */
+  readonly scheme?: Scheme
   /** When its kits are made, in days from now; default 0. */
   readonly madeDaysAgo?: number
   /** Kit files to change before anything starts. */
@@ -42,7 +44,7 @@ export class League implements AsyncDisposable {
     const port = options.port ?? (await freePort())
     const league = new League(folder, port, options.sites ?? ['site-1', 'site-2'])
     await mkdir(join(folder, 'config'))
-    const project = projectFile(options.name ?? 'test_league', league)
+    const project = projectFile(options.name ?? 'test_league', league, options.scheme ?? 'tcp')
     await writeFile(join(folder, 'project.yml'), project)
     if (options.madeDaysAgo !== undefined)
       await league.#provisionInThePast(project, options.madeDaysAgo)
@@ -189,7 +191,7 @@ export class League implements AsyncDisposable {
   }
 }
 
-function projectFile(name: string, { port, sites }: League): string {
+function projectFile(name: string, { port, sites }: League, scheme: Scheme): string {
   return `api_version: 3
 name: ${name}
 description: a league for tests
@@ -207,7 +209,7 @@ ${sites.map((site) => `  - { name: ${site}, type: client, org: ${site.replaceAll
 builders:
   - path: nvflare.lighter.impl.workspace.WorkspaceBuilder
   - path: nvflare.lighter.impl.static_file.StaticFileBuilder
-    args: { config_folder: config, scheme: tcp }
+    args: { config_folder: config, scheme: ${scheme} }
   - path: nvflare.lighter.impl.cert.CertBuilder
   - path: nvflare.lighter.impl.signature.SignatureBuilder
 `

@@ -4,6 +4,8 @@ import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
 import { openSession } from '@hanse/admin'
 import { systemClock } from '@hanse/contract'
+import { grpc } from '@hanse/driver-grpc'
+import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import { createPinoLogger, isLogLevel, type LogLevel } from '@hanse/logger-pino'
 import { loadKit } from '@hanse/provision'
@@ -76,7 +78,12 @@ const host: CliHost = {
     const logger = createPinoLogger({ level: logLevel('error') })
     return openSession(
       kit,
-      { drivers: [tcp({ clock, logger })], clock, logger },
+      {
+        // The kit's scheme decides.
+        drivers: [tcp({ clock, logger }), http({ clock, logger }), grpc({ clock, logger })],
+        clock,
+        logger,
+      },
       { ...options, software: `hanse ${VERSION}` },
     )
   },

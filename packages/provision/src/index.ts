@@ -20,6 +20,7 @@ export type {
   AdminParticipant,
   AnyParticipant,
   Project,
+  Scheme,
   ServerParticipant,
   SiteParticipant,
   Study,

@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { createRefusalRecorder, openAuditLog } from '@hanse/audit'
 import { createCell } from '@hanse/cellnet'
 import type { Clock, Logger } from '@hanse/contract'
+import { grpc } from '@hanse/driver-grpc'
+import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { createMessageCipher } from '@hanse/pki'
@@ -74,7 +76,8 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
   await using cell = createCell(
     kit.name,
     {
-      drivers: [tcp({ clock, logger })],
+      // The kit's scheme decides.
+      drivers: [tcp({ clock, logger }), http({ clock, logger }), grpc({ clock, logger })],
       registry: createFobsRegistry(coreCodecs, platformCodecs, adminCodecs),
       clock,
       logger,

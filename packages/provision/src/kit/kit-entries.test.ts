@@ -16,7 +16,7 @@ const stock = (path: string) =>
     readFileSync(new URL(`../../../../vectors/kits/central/kits/${path}`, import.meta.url), 'utf8'),
   )
 
-// The part of vectors/kits/central/project.yml that this version takes, with scheme tcp for http.
+// The part of vectors/kits/central/project.yml that this version takes; it names no scheme.
 const project = parseProject(`
 api_version: 4
 name: kit_reference
@@ -49,7 +49,7 @@ studies:
     admins: [lead@example.org, admin@example.com]
   pilot:
 builders:
-  - {path: nvflare.lighter.impl.static_file.StaticFileBuilder, args: {config_folder: config, scheme: tcp, require_signed_jobs: true}}
+  - {path: nvflare.lighter.impl.static_file.StaticFileBuilder, args: {config_folder: config, require_signed_jobs: true}}
 `)
 const everybody: readonly AnyParticipant[] = [project.server, ...project.sites, ...project.admins]
 
@@ -60,10 +60,10 @@ function json(name: string, path: string): Record<string, unknown> {
   return JSON.parse(entriesOf(name).get(path)!.content)
 }
 
-/** The stored file with what this version leaves out or sets otherwise: the scheme, and relays' identities. */
+/** The stored file without what this version leaves out: relays' identities. */
 function adapted(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value), (key, part) =>
-    key === 'auth_identity_map' ? undefined : key === 'scheme' ? 'tcp' : part,
+    key === 'auth_identity_map' ? undefined : part,
   )
 }
 

@@ -22,7 +22,7 @@ describe('parseProject', () => {
       apiVersion: 3,
       name: 'league',
       description: '',
-      scheme: 'tcp',
+      scheme: 'http',
       rootValidDays: 360,
       requireSignedJobs: undefined,
       server: {
@@ -53,6 +53,16 @@ describe('parseProject', () => {
       studies: undefined,
       warnings: [],
     })
+  })
+
+  it.each([
+    ['of the builder', ', args: {scheme: tcp}', 'tcp'],
+    ['of the builder, whatever it is', ', args: {scheme: grpc}', 'grpc'],
+    ["of stock's builder without one", ', args: {config_folder: config}', 'http'],
+    ["of stock's builder without arguments", '', 'http'],
+  ])('takes the scheme %s', (_name, args, scheme) => {
+    const builder = `{path: nvflare.lighter.impl.static_file.StaticFileBuilder${args}}`
+    expect(parseProject(`${BASE}builders:\n  - ${builder}\n`).scheme).toBe(scheme)
   })
 
   it('lets a participant override the project, also with false', () => {
@@ -163,30 +173,11 @@ describe('parseProject', () => {
       /argument of nvflare\.lighter\.impl\.static_file/,
     ],
     [
-      'http',
+      'a scheme of nobody',
       append(
-        'builders:\n  - {path: nvflare.lighter.impl.static_file.StaticFileBuilder, args: {scheme: http}}',
+        'builders:\n  - {path: nvflare.lighter.impl.static_file.StaticFileBuilder, args: {scheme: uds}}',
       ),
-      /saw "http"; only tcp is in this version/,
-    ],
-    [
-      'grpc',
-      append(
-        'builders:\n  - {path: nvflare.lighter.impl.static_file.StaticFileBuilder, args: {scheme: grpc}}',
-      ),
-      /saw "grpc"; only tcp is in this version/,
-    ],
-    [
-      'http by omission',
-      append(
-        'builders:\n  - {path: nvflare.lighter.impl.static_file.StaticFileBuilder, args: {config_folder: config}}',
-      ),
-      /only tcp is in this version/,
-    ],
-    [
-      'http by no arguments',
-      append('builders:\n  - path: nvflare.lighter.impl.static_file.StaticFileBuilder'),
-      /scheme/,
+      /saw "uds"; http, grpc, tcp are in this version/,
     ],
     [
       'a foreign builder',

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { SCHEMES } from './project.ts'
 
 const said = 'letters, digits and _ are allowed, at most 64'
 const simpleName = z.string().regex(/^[A-Za-z0-9_]{1,64}$/, said)
@@ -92,9 +93,6 @@ const admin = z.strictObject({
 const LIGHTER = 'nvflare.lighter.impl.'
 const noArgs = z.strictObject({}).nullish()
 
-const WITHOUT_ARGUMENTS =
-  'without args this builder means scheme http, which is not in this version: write "args: {scheme: tcp}"'
-
 const builder = z.discriminatedUnion('path', [
   z.strictObject({
     path: z.literal(`${LIGHTER}workspace.WorkspaceBuilder`),
@@ -108,21 +106,20 @@ const builder = z.discriminatedUnion('path', [
   }),
   z.strictObject({
     path: z.literal(`${LIGHTER}static_file.StaticFileBuilder`),
-    args: z.strictObject(
-      {
+    args: z
+      .strictObject({
         config_folder: z.string().optional(),
-        // Left out, this builder means http.
-        scheme: z.literal(
-          'tcp',
-          'only tcp is in this version (http and grpc are not): write "scheme: tcp"; stock sites and servers speak it too',
-        ),
+        scheme: z
+          .enum(
+            SCHEMES,
+            `${SCHEMES.join(', ')} are in this version; stock sites and servers speak them too`,
+          )
+          .optional(),
         require_signed_jobs: z.boolean().optional(),
         overseer_agent: z.unknown().optional(),
         docker_image: z.literal('').optional(),
-      },
-      // The same for a builder without arguments; unknown keys among them have their own message.
-      { error: (issue) => (issue.code === 'invalid_type' ? WITHOUT_ARGUMENTS : undefined) },
-    ),
+      })
+      .nullish(),
   }),
 ])
 

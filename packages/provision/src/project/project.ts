@@ -1,12 +1,17 @@
 import type { ConnectionSecurity } from '@hanse/contract'
 
+/** What links are made of, by their scheme in URLs and kits. */
+export const SCHEMES = ['http', 'grpc', 'tcp'] as const
+
+export type Scheme = (typeof SCHEMES)[number]
+
 /** A league as its project file describes it, with every default filled in (`spec/provision.md` §1). */
 export interface Project {
   readonly apiVersion: 3 | 4
   readonly name: string
   readonly description: string
-  /** The only one of this version. */
-  readonly scheme: 'tcp'
+  /** How everybody reaches the server; stock's default is `http`. */
+  readonly scheme: Scheme
   readonly rootValidDays: number
   /** Written into kits only if the project file says so. */
   readonly requireSignedJobs: boolean | undefined

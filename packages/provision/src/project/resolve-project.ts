@@ -2,6 +2,7 @@ import type {
   Address,
   AdminParticipant,
   Project,
+  Scheme,
   ServerParticipant,
   SiteParticipant,
   Study,
@@ -90,13 +91,13 @@ export function resolveProject(
   const studies = resolveStudies(file, sites, admins, problems)
   if (problems.length > 0) return { problems }
 
-  const { rootValidDays, requireSignedJobs } = builderArguments(file)
+  const { rootValidDays, requireSignedJobs, scheme } = builderArguments(file)
   return {
     project: {
       apiVersion: file.api_version,
       name: file.name,
       description: file.description,
-      scheme: 'tcp',
+      scheme,
       rootValidDays,
       requireSignedJobs,
       server,
@@ -152,13 +153,17 @@ function resolveServer(server: FileOf<'server'>, file: ProjectFile): ServerParti
 function builderArguments(file: ProjectFile) {
   let rootValidDays = DEFAULT_ROOT_VALID_DAYS
   let requireSignedJobs: boolean | undefined
+  // What stock takes when the builder says nothing.
+  let scheme: Scheme = 'http'
   for (const { path, args } of file.builders ?? []) {
     if (path === 'nvflare.lighter.impl.cert.CertBuilder')
       rootValidDays = args?.root_valid_days ?? rootValidDays
-    if (path === 'nvflare.lighter.impl.static_file.StaticFileBuilder')
+    if (path === 'nvflare.lighter.impl.static_file.StaticFileBuilder') {
       requireSignedJobs = args?.require_signed_jobs
+      scheme = args?.scheme ?? scheme
+    }
   }
-  return { rootValidDays, requireSignedJobs }
+  return { rootValidDays, requireSignedJobs, scheme }
 }
 
 /** The rules of `spec/provision.md` §1.3. */

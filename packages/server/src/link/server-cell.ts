@@ -1,5 +1,7 @@
 import { type Cell, createCell } from '@hanse/cellnet'
 import type { Clock, Logger } from '@hanse/contract'
+import { grpc } from '@hanse/driver-grpc'
+import { http } from '@hanse/driver-http'
 import { type RefusedHandshake, tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { createMessageCipher } from '@hanse/pki'
@@ -39,10 +41,12 @@ export function createServerCell({
   recordRefusal,
 }: ServerCellComponents): Cell {
   const onRefused = (handshake: RefusedHandshake) => recordRefusal(handshakeEvent(handshake))
+  const options = { clock, logger, onRefused }
   const cell = createCell(
     SERVER_CELL,
     {
-      drivers: [tcp({ clock, logger, onRefused })],
+      // The kit's scheme decides.
+      drivers: [tcp(options), http(options), grpc(options)],
       registry: createFobsRegistry(coreCodecs, platformCodecs, adminCodecs),
       clock,
       logger,

@@ -66,6 +66,17 @@ export function readEnvelope(bytes: Uint8Array, limits: FobsLimits): Envelope {
   return { main: bytes.subarray(first.start, first.end), datums }
 }
 
+/**
+ * Where the value of the first datum begins, as the head of an envelope has it: for receivers that can choose
+ * where in memory a payload comes to lie, so that a large array in it need not be moved. Nothing is checked.
+ * @returns 0 when `head` is too short to tell
+ */
+export function firstDatumOffset(head: Uint8Array): number {
+  if (head.length < HEADER_BYTES) return 0
+  const mainBytes = new DataView(head.buffer, head.byteOffset).getBigUint64(2)
+  return HEADER_BYTES + Number(mainBytes) + HEADER_BYTES + ID_BYTES
+}
+
 /** The header of a main section of `byteLength` bytes. */
 export function mainHeader(byteLength: number): Uint8Array {
   return header(MAIN, 0, byteLength)

@@ -20,6 +20,7 @@ import {
   FobsError,
   FobsRegistry,
   type FobsValue,
+  firstDatumOffset,
   joinBytes,
   LazyReference,
   OrderedDict,
@@ -227,6 +228,18 @@ describe('values that cannot be sent', () => {
     expect(() =>
       fakeRegistry.referenceKind(3)?.decodeItem(bytesOf('62726f6b656e'), DEFAULT_FOBS_LIMITS),
     ).toThrow(withCode('ERR_FOBS_SHAPE'))
+  })
+})
+
+describe('firstDatumOffset', () => {
+  it('finds the first datum in the first bytes of a payload, whatever their alignment', () => {
+    const blob = new Uint8Array(2000).fill(7)
+    const payload = joinBytes(encode({ a: 1, blob }, registry, { datumThreshold: 1024 }).parts)
+    const shifted = new Uint8Array(payload.length + 3).subarray(3)
+    shifted.set(payload)
+    const offset = firstDatumOffset(shifted.subarray(0, 10))
+    expect(payload.subarray(offset)).toEqual(blob)
+    expect(firstDatumOffset(payload.subarray(0, 9))).toBe(0)
   })
 })
 

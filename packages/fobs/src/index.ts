@@ -15,6 +15,7 @@ export {
   decodeWhole,
 } from './decode.ts'
 export { type Encoded, type EncodeOptions, encode } from './encode.ts'
+export { firstDatumOffset } from './envelope.ts'
 export { FobsError, type FobsErrorCode } from './fobs-error.ts'
 export { DEFAULT_FOBS_LIMITS, type FobsLimits } from './fobs-limits.ts'
 export { createFobsRegistry, FobsRegistry } from './fobs-registry.ts'

@@ -58,6 +58,11 @@ export interface SourceFailure {
 /** Only what is plain: the protocol's own messages hold no application types. */
 const PLAIN = createFobsRegistry(coreCodecs)
 const REQUEST_LIMITS = { maxPayloadBytes: 64 * 1024, maxDepth: 8, maxElements: 4096 }
+/**
+ * Pieces this long stand outside the main section, where the receiver can tell their place from the first bytes
+ * and lay them in memory so that arrays need not be copied.
+ */
+const MIN_DATUM_BYTES = 64 * 1024
 /** Room for the map around the data, which is limited by the caller. */
 const REPLY_LIMITS = { maxDepth: 8, maxElements: 1_000_000, maxTextBytes: 4096 }
 
@@ -214,7 +219,7 @@ function isCount(value: unknown): value is number {
 }
 
 function writeMap(map: ReadonlyMap<string, unknown>): EncodedBody {
-  return { encoding: 'fobs', parts: encode(map, PLAIN).parts }
+  return { encoding: 'fobs', parts: encode(map, PLAIN, { datumThreshold: MIN_DATUM_BYTES }).parts }
 }
 
 function readMap(

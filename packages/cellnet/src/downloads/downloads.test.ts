@@ -85,6 +85,21 @@ function collector() {
 }
 
 describe('downloads', () => {
+  it('lays a long item in memory so that arrays in it are aligned, and in no more than its own', async () => {
+    const { cell } = stage()
+    const server = cell('server')
+    const site = cell('site-1')
+    const item = bytes(100_000)
+    const offer = server.downloads.offer([{ kind: 'items', count: 1, item: () => [item] }], {
+      receivers: ['site-1'],
+    })
+    const { pieces, sink } = collector()
+    await site.downloads.pull('server', offer.refIds[0]!, { kind: 'items' }, sink)
+    expect(Buffer.compare(pieces[0]!, item)).toBe(0)
+    expect(pieces[0]!.byteOffset % 64).toBe(0)
+    expect(pieces[0]!.buffer.byteLength).toBeLessThan(100_500)
+  })
+
   it('carries any object in any pieces, whatever the lengths', async () => {
     const { cell } = stage()
     const server = cell('server')

@@ -1,13 +1,33 @@
 /** Chunks shorter than this are copied together. */
 const SMALL_BYTES = 64 * 1024
+/** A body gets its whole memory only after this part of it came: nobody makes us take much for little. */
+const GATHER_SHARE = 1 / 8
+/** What typed arrays, and whatever reads memory in lines, are glad of. */
+const ALIGNMENT = 64
+
+/** A body whose length is known and may be taken into memory. */
+export interface ExpectedBody {
+  readonly bytes: number
+  /**
+   * The place in the body that should come to lie at a multiple of 64 in memory.
+   * @param head the body's first bytes, at least one
+   */
+  readonly alignedAt?: ((head: Uint8Array) => number) | undefined
+}
 
 /**
- * Collects a body as a list of parts without joining them. Chunks of 64 KiB and more are kept as they are
- * (views on the received frame); shorter ones are copied into blocks of 64 KiB, since a short view would keep
- * a long frame alive and a peer could make us hold many times what it sent.
+ * Collects a body as a list of parts. Chunks of 64 KiB and more are kept as they are (views on the received
+ * frame); shorter ones are copied into blocks of 64 KiB, since a short view would keep a long frame alive and a
+ * peer could make us hold many times what it sent.
+ *
+ * Once the body is {@link PartList.expect | expected} and an eighth of it is there, it is put together in one
+ * buffer, into which all further chunks are copied: it is never in memory twice, and comes out as one part.
  */
 export class PartList {
   readonly #parts: Uint8Array[] = []
+  #expected: ExpectedBody | undefined
+  /** The whole body; filled up to `#length`. */
+  #whole: Uint8Array | undefined
   #block: Uint8Array | undefined
   #blockUsed = 0
   #length = 0
@@ -17,9 +37,32 @@ export class PartList {
     return this.#length
   }
 
+  /** Says how much will come in all: from now on there is room for it, and never more is pushed. */
+  expect(body: ExpectedBody): void {
+    this.#expected = body
+    this.#gatherIfDue()
+  }
+
   /** Takes over `chunk`. */
   push(chunk: Uint8Array): void {
+    if (this.#whole === undefined) this.#keep(chunk)
+    else this.#whole.set(chunk, this.#length)
     this.#length += chunk.length
+    this.#gatherIfDue()
+  }
+
+  /** Hands over the parts; the list is empty afterwards. */
+  take(): Uint8Array[] {
+    this.#closeBlock()
+    const parts = this.#parts.splice(0)
+    if (this.#whole !== undefined) parts.push(this.#whole.subarray(0, this.#length))
+    this.#whole = undefined
+    this.#expected = undefined
+    this.#length = 0
+    return parts
+  }
+
+  #keep(chunk: Uint8Array): void {
     if (chunk.length >= SMALL_BYTES) {
       this.#closeBlock()
       this.#parts.push(chunk)
@@ -37,11 +80,21 @@ export class PartList {
     }
   }
 
-  /** Hands over the parts; the list is empty afterwards. */
-  take(): Uint8Array[] {
+  #gatherIfDue(): void {
+    const expected = this.#expected
+    if (expected === undefined || this.#whole !== undefined || this.#length === 0) return
+    if (this.#length < expected.bytes * GATHER_SHARE) return
     this.#closeBlock()
-    this.#length = 0
-    return this.#parts.splice(0)
+    const head = this.#parts[0]! // something was pushed
+    const start = -(expected.alignedAt?.(head) ?? 0) & (ALIGNMENT - 1)
+    // Zeroed by the system page by page when it is first written.
+    const whole = new Uint8Array(start + expected.bytes).subarray(start)
+    let at = 0
+    for (const part of this.#parts.splice(0)) {
+      whole.set(part, at)
+      at += part.length
+    }
+    this.#whole = whole
   }
 
   #closeBlock(): void {

@@ -68,6 +68,57 @@ describe('PartList', () => {
     const held = list.take().reduce((sum, part) => sum + part.buffer.byteLength, 0)
     expect(held).toBeLessThan(200_000)
   })
+
+  it('puts an expected body together in one aligned buffer, whenever it learns of it', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(1, 100, 65_535, 65_536, 200_000), { minLength: 1, maxLength: 8 }),
+        fc.nat(8),
+        fc.nat(),
+        (lengths, learned, place) => {
+          const list = new PartList()
+          const chunks = lengths.map((length, seed) => new Uint8Array(length).fill(seed + 1))
+          const whole = joined(chunks)
+          const expectIt = () =>
+            list.expect({
+              bytes: whole.length,
+              alignedAt: (head) => {
+                expect(head[0]).toBe(1)
+                return place
+              },
+            })
+          for (const [index, chunk] of chunks.entries()) {
+            if (index === learned) expectIt()
+            list.push(chunk)
+          }
+          if (learned >= chunks.length) expectIt()
+          expect(list.length).toBe(whole.length)
+          const parts = list.take()
+          expect(parts).toHaveLength(1)
+          expect(Buffer.compare(parts[0]!, whole)).toBe(0)
+          expect((parts[0]!.byteOffset + place) % 64).toBe(0)
+          expect(list.length).toBe(0)
+        },
+      ),
+      { numRuns: 50 },
+    )
+  })
+
+  it('takes no memory for what was announced before an eighth of it came', () => {
+    const list = new PartList()
+    list.expect({ bytes: 8_000_000 })
+    const chunk = new Uint8Array(999_999)
+    list.push(chunk)
+    expect(list.take()).toEqual([chunk])
+  })
+
+  it('hands over what there is of an expected body that broke off', () => {
+    const list = new PartList()
+    list.expect({ bytes: 1_000_000 })
+    list.push(new Uint8Array(200_000).fill(1))
+    list.push(new Uint8Array(10).fill(2))
+    expect(list.take().map(({ length }) => length)).toEqual([200_010])
+  })
 })
 
 describe('Tombstones', () => {

@@ -1,4 +1,5 @@
 import { type Clock, type Logger, messageOf } from '@hanse/contract'
+import { firstDatumOffset } from '@hanse/fobs'
 import { CellError } from '../cell-error.ts'
 import { HEADER, type HeaderValue, type MessageHeaders } from '../headers.ts'
 import type { IncomingPortMessage, MessagePort } from '../message-port.ts'
@@ -33,7 +34,7 @@ export interface ReceivedBody {
   readonly headers: MessageHeaders
   /** What the first chunk said of the stream. */
   readonly stream: ChunkHeaders
-  /** Owned by the receiver of the body; not joined. */
+  /** Owned by the receiver of the body; one part if the length was declared. */
   readonly parts: Uint8Array[]
 }
 
@@ -321,14 +322,20 @@ export class StreamReceiver {
     if (chunk.size === 0 || (chunk.final && chunk.sequence === 0)) return undefined
     const budget = this.#budgets[route.purpose]
     const reservation = budget.tryReserve(family, chunk.size)
+    const expected = {
+      bytes: chunk.size,
+      alignedAt: chunk.encoding === 'fobs' ? firstDatumOffset : undefined,
+    }
     if (reservation !== undefined) {
       stream.reservations.push(reservation)
+      stream.parts.expect(expected)
       return undefined
     }
     stream.waiting = budget.whenRoom(family, chunk.size, (granted) => {
       stream.waiting = undefined
       stream.reservations.push(granted)
       this.#forgetWaiting(stream)
+      stream.parts.expect(expected)
       stream.consumedBytes = stream.reassembly.receivedBytes
       this.#ackIfDue(stream)
     })

@@ -54,7 +54,7 @@ export interface IncomingStreamRequest {
   readonly topic: string
   /** Headers of the first chunk, stream headers included. */
   readonly headers: MessageHeaders
-  /** Owned by the handler. Parts are views on received frames; joining them is up to who needs it. */
+  /** Owned by the handler: one part if the length was declared; otherwise joining them is up to who needs it. */
   readonly body: EncodedBody
   /** Every chunk was encrypted end to end. */
   readonly secure: boolean

@@ -86,6 +86,11 @@ export class SiteJob {
       directory: folder,
       output: { path: join(folder, 'log.txt') },
     })
+    return SiteJob.adopt(components, jobId, process)
+  }
+
+  /** Takes over a process that was just started for `jobId`. */
+  static adopt(components: SiteJobComponents, jobId: string, process: JobProcess): SiteJob {
     return new SiteJob(components, jobId, process)
   }
 

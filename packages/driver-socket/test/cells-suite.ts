@@ -1,55 +1,11 @@
-import { once } from 'node:events'
-import { createServer, connect as rawConnect, type Socket } from 'node:net'
 import { type Cell, createCell } from '@hanse/cellnet'
 import type { ConnectionSecurity, Driver, LinkSecurity } from '@hanse/contract'
 import { createFobsRegistry } from '@hanse/fobs'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createLeagues, type League } from './league.ts'
+import { relayTo } from './relay.ts'
 
 const MEGABYTE = 2 ** 20
-
-/** Passes bytes on until it cuts them all. */
-interface Relay extends AsyncDisposable {
-  readonly port: number
-  readonly bytes: () => number
-  cut(): void
-}
-
-async function relayTo(port: number): Promise<Relay> {
-  const sockets = new Set<Socket>()
-  let bytes = 0
-  const server = createServer((near) => {
-    const far = rawConnect(port, '127.0.0.1')
-    for (const socket of [near, far]) {
-      sockets.add(socket)
-      socket.on('error', () => {})
-      socket.on('close', () => {
-        sockets.delete(socket)
-        near.destroy()
-        far.destroy()
-      })
-      socket.on('data', (chunk: Uint8Array) => {
-        bytes += chunk.length
-      })
-    }
-    near.pipe(far)
-    far.pipe(near)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  const cut = (): void => {
-    for (const socket of sockets) socket.resetAndDestroy()
-  }
-  return {
-    port: typeof address === 'object' && address !== null ? address.port : 0,
-    bytes: () => bytes,
-    cut,
-    async [Symbol.asyncDispose]() {
-      cut()
-      server.close()
-    },
-  }
-}
 
 /** Two cells over one driver: what a driver is for. */
 export function describeCells(scheme: string, create: () => Driver): void {

@@ -1,4 +1,10 @@
-import { type AbortOptions, type Clock, type Logger, messageOf as textOf } from '@hanse/contract'
+import {
+  type AbortOptions,
+  type Clock,
+  hasCode,
+  type Logger,
+  messageOf as textOf,
+} from '@hanse/contract'
 import { CellError } from '../cell-error.ts'
 import { CHANNEL_STREAM, TOPIC_STREAM_DATA } from '../channels.ts'
 import type { OutgoingFilter } from '../filters.ts'
@@ -95,7 +101,9 @@ export class MessageSender {
       return { kind: 'sent' }
     } catch (error) {
       signal?.throwIfAborted()
-      return sendFailure('comm_error', textOf(error))
+      // What the peer takes may be less than what we do.
+      const code = hasCode(error, 'ERR_FRAME_LENGTH') ? 'msg_too_big' : 'comm_error'
+      return sendFailure(code, textOf(error))
     }
   }
 

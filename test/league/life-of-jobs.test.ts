@@ -121,6 +121,45 @@ describe('the life of jobs', () => {
     expect(JSON.stringify(deployed)).toContain(LEAD)
   }, 120_000)
 
+  const jobProcessAt = async (place: string, job: string) =>
+    (await league.processes()).find(
+      ({ command }) =>
+        command.includes('job-process') &&
+        command.includes(league.kit(place)) &&
+        command.includes(job),
+    )
+
+  it('ends only the job whose process at a site is killed, and says so', async () => {
+    const job = await league.submit(
+      await writeJob(league.folder, { name: 'killed', rounds: 50, trainer: PATIENT }),
+    )
+    await expect.poll(() => statusOf(job), { timeout: 30_000 }).toBe('RUNNING')
+    await expect.poll(() => jobProcessAt('site-2', job), { timeout: 30_000 }).toBeDefined()
+    process.kill((await jobProcessAt('site-2', job))!.pid, 'SIGKILL')
+    expect(await league.wait(job)).toBe('FINISHED:EXECUTION_EXCEPTION')
+    expect(String((await league.show(job))['reason'])).toMatch(/site-2.*SIGKILL/s)
+    await expect
+      .poll(async () => (await league.processes()).filter(({ command }) => command.includes(job)), {
+        timeout: 15_000,
+      })
+      .toEqual([])
+  }, 120_000)
+
+  it('does not wait for the grace when a site was started anew', async () => {
+    const job = await league.submit(
+      await writeJob(league.folder, { name: 'restarted', rounds: 50, trainer: PATIENT }),
+    )
+    await expect.poll(() => jobProcessAt('site-2', job), { timeout: 30_000 }).toBeDefined()
+    await expect.poll(() => statusOf(job), { timeout: 30_000 }).toBe('RUNNING')
+    league.place('site-2').kill('SIGKILL')
+    await league.place('site-2').exited
+    const killedAt = Date.now()
+    await league.startPlace('site-2')
+    expect(await league.wait(job)).toBe('FINISHED:EXECUTION_EXCEPTION')
+    expect(Date.now() - killedAt).toBeLessThan(14_000)
+    expect(String((await league.show(job))['reason'])).toMatch(/site-2.*started anew/s)
+  }, 120_000)
+
   it('leaves no folder of a run at the server, and a bounded number at a site', async () => {
     await expect.poll(() => runsOf(SERVER), { timeout: 10_000 }).toEqual([])
     expect((await runsOf('site-1')).length).toBeLessThanOrEqual(20)

@@ -35,7 +35,8 @@ function setUp() {
   const exited = Promise.withResolvers<Awaited<JobProcess['exited']>>()
   const kills: string[] = []
   const exit = (code: number | null, signal: NodeJS.Signals | null = null) => {
-    theirs.destroy()
+    // Of a pair, each end has to be told that the other is gone.
+    for (const end of [ours, theirs]) end.destroy()
     exited.resolve({ code, signal, errorTail: ['patient 4711 is ill'] })
   }
   const job = SiteJob.adopt(

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { type Cell, createCell } from '@hanse/cellnet'
+import { type Cell, type ConnectorEvents, createCell } from '@hanse/cellnet'
 import { type AbortOptions, type Clock, type Driver, hasCode, type Logger } from '@hanse/contract'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
-import type { AdminKit } from '@hanse/provision'
+import { type AdminKit, linkSecurity, provenIdentities, serverUrl } from '@hanse/provision'
 import { platformCodecs, SERVER_CELL } from '@hanse/session'
 import { AdminError } from './admin-error.ts'
 
@@ -15,20 +15,13 @@ export interface ConnectComponents {
 /**
  * A cell of its own for one run of a person's tool, linked to the server of the kit. The link comes back by itself
  * while the cell lives, but its first attempt must succeed.
- * @throws {AdminError} `ERR_KIT_TYPE`, `ERR_SERVER_UNREACHABLE`, `ERR_SERVER_IDENTITY`, `ERR_LOGIN_REFUSED`
+ * @throws {AdminError} `ERR_SERVER_UNREACHABLE`, `ERR_SERVER_IDENTITY`, `ERR_LOGIN_REFUSED`
  */
 export async function connectCell(
   kit: AdminKit,
   { drivers, clock, logger }: ConnectComponents,
   { signal }: AbortOptions,
 ): Promise<Cell> {
-  const { server, identity } = kit
-  if (server.connectionSecurity !== 'mtls')
-    throw new AdminError(
-      'ERR_KIT_TYPE',
-      `this kit wants the connection security '${server.connectionSecurity}'; only mtls is possible for people yet`,
-      'ask the project admin for a kit with connection_security: mtls',
-    )
   const cell = createCell(
     `_admin_${randomUUID()}`,
     {
@@ -39,8 +32,8 @@ export async function connectCell(
       registry: createFobsRegistry(coreCodecs, platformCodecs),
     },
     {
-      ownName: identity.name,
-      identities: new Map([[SERVER_CELL, server.identity]]),
+      ownName: kit.identity.name,
+      identities: provenIdentities(kit),
       forwards: false,
     },
   )
@@ -58,35 +51,37 @@ async function firstLink(
   kit: AdminKit,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { server, identity } = kit
+  const { server } = kit
   const address = `${server.host}:${server.port}`
   signal?.throwIfAborted()
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const connector = cell.dial(
-    new URL(`${server.scheme}://${address}`),
-    { mode: 'mtls', tls: identity.tls, serverName: server.identity },
-    { expectedName: SERVER_CELL },
-  )
+  const connector = cell.dial(serverUrl(kit), linkSecurity(kit), { expectedName: SERVER_CELL })
   const onAbort = () => reject(signal?.reason)
   signal?.addEventListener('abort', onAbort, { once: true })
   using _connected = connector.on('connected', () => resolve())
   using _failed = connector.on('failed', ({ reason, error }) =>
     reject(unreachable(address, reason, error)),
   )
-  using _refused = connector.on('refused', ({ reason }) =>
-    reject(
-      new AdminError(
-        'ERR_LOGIN_REFUSED',
-        `the server at ${address} does not let us in: ${reason}`,
-        'the kit may be of another league, expired or revoked; ask the project admin for a new one',
-      ),
-    ),
-  )
+  using _refused = connector.on('refused', (refusal) => reject(refused(address, refusal)))
   try {
     await promise
   } finally {
     signal?.removeEventListener('abort', onAbort)
   }
+}
+
+function refused(address: string, { code, reason }: ConnectorEvents['refused']): AdminError {
+  return code === 'identity_mismatch'
+    ? new AdminError(
+        'ERR_SERVER_IDENTITY',
+        `the server at ${address} is not the one of this kit: ${reason}`,
+        'see whether another participant of the league listens there',
+      )
+    : new AdminError(
+        'ERR_LOGIN_REFUSED',
+        `the server at ${address} does not let us in: ${reason}`,
+        'the kit may be of another league, expired or revoked; ask the project admin for a new one',
+      )
 }
 
 function unreachable(address: string, reason: string, cause: Error): AdminError {

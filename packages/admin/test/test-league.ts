@@ -65,7 +65,7 @@ export class TestIdentities {
       organization: 'org_a',
       role,
       publicKey: key.publicKey,
-      hosts: [name],
+      hosts: [name, '127.0.0.1'],
       ...times,
       profile: {
         keyUsage: ['digitalSignature', 'keyEncipherment'],

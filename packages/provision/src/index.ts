@@ -14,6 +14,7 @@ export type {
   SiteSettings,
 } from './kit/kit-settings.ts'
 export { type LoadKitOptions, loadKit } from './kit/load-kit.ts'
+export { linkSecurity, provenIdentities, serverUrl } from './kit/server-link.ts'
 export { MAX_PROJECT_CHARACTERS, parseProject } from './project/parse-project.ts'
 export type {
   Address,

@@ -8,13 +8,12 @@ import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { createMessageCipher } from '@hanse/pki'
-import type { SiteKit } from '@hanse/provision'
+import { provenIdentities, type SiteKit } from '@hanse/provision'
 import {
   adminCodecs,
   type PublicProperties,
   participantStamp,
   platformCodecs,
-  SERVER_CELL,
 } from '@hanse/session'
 import { jobEgressFilter } from './job-egress.ts'
 import { SiteJobs } from './jobs/site-jobs.ts'
@@ -83,7 +82,7 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
       logger,
       cipher: createMessageCipher({ identity: kit.identity, clock }),
     },
-    { ownName: kit.name, identities: new Map([[SERVER_CELL, kit.server.identity]]) },
+    { ownName: kit.name, identities: provenIdentities(kit) },
   )
   const ownProperties: PublicProperties = new Map<string, string | boolean>([
     ['__run_num__', ''],

@@ -1,13 +1,7 @@
 import type { Cell, Connector, ConnectorEvents } from '@hanse/cellnet'
-import {
-  type AbortOptions,
-  type Clock,
-  type LinkSecurity,
-  type Logger,
-  TransportError,
-} from '@hanse/contract'
+import { type AbortOptions, type Clock, type Logger, TransportError } from '@hanse/contract'
 import { loginSigner, loginVerifier } from '@hanse/pki'
-import type { SiteKit } from '@hanse/provision'
+import { linkSecurity, type SiteKit, serverUrl } from '@hanse/provision'
 import {
   CELL_HEADER,
   CHANNEL,
@@ -182,12 +176,4 @@ export class ServerLink implements AsyncDisposable {
       ),
     )
   }
-}
-
-function serverUrl({ server }: SiteKit): URL {
-  return new URL(`${server.scheme}://${server.host}:${server.port}`)
-}
-
-function linkSecurity({ server, identity }: SiteKit): LinkSecurity {
-  return { mode: server.connectionSecurity, tls: identity.tls, serverName: server.host }
 }

@@ -17,6 +17,7 @@ import {
   readCommandRequest,
   receiveObjectStreams,
   splitWords,
+  submitterOf,
   writeCommandReply,
 } from '@hanse/session'
 import type { AdminCommand, GeneralCommand, UploadedFile } from './admin-command.ts'
@@ -25,7 +26,7 @@ import { CommandRecorder, type PersonAct, type RecordEvent } from './command-rec
 import { CommandTable } from './command-table.ts'
 import { downloadCommand } from './commands/download-command.ts'
 import { jobCommands, noSuchJob } from './commands/job-commands.ts'
-import { studyOf, textOf } from './commands/job-summary.ts'
+import { studyOf } from './commands/job-summary.ts'
 import { leagueCommands } from './commands/league-commands.ts'
 import { placeCommands } from './commands/place-commands.ts'
 import { submitCommand } from './commands/submit-command.ts'
@@ -244,7 +245,7 @@ class AdminService implements AsyncDisposable {
     job: StoredJob | undefined,
   ): Promise<void> {
     if (command.rights.length === 0) return
-    const subject = job && { id: job.id, submitter: submitterOf(job) }
+    const subject = job && { id: job.id, submitter: submitterOf(job.meta) }
     const decisions = command.rights.map((right) =>
       this.#components.authorize(session.person, right, subject),
     )
@@ -583,13 +584,5 @@ function actOf(
     ...(job !== undefined && { job: job.id }),
     ...(command.aboutParticipant === true &&
       participant !== undefined && { target: participant.slice(0, 256) }),
-  }
-}
-
-function submitterOf({ meta }: StoredJob): ActingPerson {
-  return {
-    name: textOf(meta, 'submitter_name'),
-    organization: textOf(meta, 'submitter_org'),
-    role: textOf(meta, 'submitter_role'),
   }
 }

@@ -237,7 +237,7 @@ describe('the WebSocket edge of a listener', () => {
     const { logger, warned } = recorder()
     await using ears = await listen({
       logger,
-      handshakeTimeoutMs: 60,
+      handshakeTimeoutMs: 200,
       maxPendingHandshakesPerAddress: 1,
     })
     await using slow = await dialRaw(ears.port)

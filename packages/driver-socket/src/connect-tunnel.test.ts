@@ -42,9 +42,14 @@ async function echo(security: LinkSecurity): Promise<URL> {
   return listener.url
 }
 
-async function answerThrough(proxyUrl: URL, url: URL, security: LinkSecurity): Promise<string> {
+async function answerThrough(
+  proxyUrl: URL,
+  url: URL,
+  security: LinkSecurity,
+  connectTimeoutMs = 5_000,
+): Promise<string> {
   return await dialSocket(
-    socketComponents({ proxy: proxyUrl, connectTimeoutMs: 300 }),
+    socketComponents({ proxy: proxyUrl, connectTimeoutMs }),
     url,
     security,
     {},
@@ -108,6 +113,7 @@ describe('the way through an HTTP proxy', () => {
         new URL(`http://127.0.0.1:${raw.port}`),
         new URL('tcp://127.0.0.1:1'),
         league.mtls('site-1'),
+        300,
       ),
     ).rejects.toThrow(text)
   })

@@ -397,7 +397,7 @@ export function describeDriver({ name, schemes, secureScheme, alpn, create }: Dr
 
     it('keeps nobody out while others are slow, and cuts them in time', async () => {
       const { logger, warned } = recorder()
-      await using ears = await listen(league.mtls('server'), { logger, handshakeTimeoutMs: 60 })
+      await using ears = await listen(league.mtls('server'), { logger, handshakeTimeoutMs: 250 })
       const slow = rawConnect(ears.port, '127.0.0.1')
       slow.on('error', () => {})
       await once(slow, 'connect')

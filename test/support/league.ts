@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { systemClock } from '@hanse/contract'
+import { type ConnectionSecurity, systemClock } from '@hanse/contract'
 import { parseProject, provision, type Scheme } from '@hanse/provision'
 import { freePort } from './free-port.ts'
 import { type CommandResult, Place, runHanse, testEnvironment } from './hanse.ts'
@@ -13,6 +13,8 @@ export interface LeagueOptions {
   readonly port?: number
   /** What its links are made of; default `tcp`. */
   readonly scheme?: Scheme
+  /** How links are protected; default `mtls`. */
+  readonly security?: ConnectionSecurity
   /** When its kits are made, in days from now; default 0. */
   readonly madeDaysAgo?: number
   /** Kit files to change before anything starts. */
@@ -44,7 +46,7 @@ export class League implements AsyncDisposable {
     const port = options.port ?? (await freePort())
     const league = new League(folder, port, options.sites ?? ['site-1', 'site-2'])
     await mkdir(join(folder, 'config'))
-    const project = projectFile(options.name ?? 'test_league', league, options.scheme ?? 'tcp')
+    const project = projectFile(league, options)
     await writeFile(join(folder, 'project.yml'), project)
     if (options.madeDaysAgo !== undefined)
       await league.#provisionInThePast(project, options.madeDaysAgo)
@@ -191,10 +193,14 @@ export class League implements AsyncDisposable {
   }
 }
 
-function projectFile(name: string, { port, sites }: League, scheme: Scheme): string {
+function projectFile(
+  { port, sites }: League,
+  { name = 'test_league', scheme = 'tcp', security = 'mtls' }: LeagueOptions,
+): string {
   return `api_version: 3
 name: ${name}
 description: a league for tests
+connection_security: ${security}
 participants:
   - name: ${SERVER}
     type: server

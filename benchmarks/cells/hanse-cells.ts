@@ -1,0 +1,138 @@
+// Two Hanse cells over mutual TLS, as processes: `serve <kit>` and `measure <kit> <port>`. The same commands and
+// answers as stock/stock_cells.py, one JSON object a line.
+import { createInterface } from 'node:readline'
+import { type Cell, createCell } from '@hanse/cellnet'
+import { tcp } from '@hanse/driver-tcp'
+import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
+import { numpyCodecs } from '@hanse/learning'
+import type { Identity } from '@hanse/pki'
+import { loadKit } from '@hanse/provision'
+import { Tensor } from '@hanse/tensor'
+import { latencies, type RequestTimes } from './latencies.ts'
+
+const MB = 1024 * 1024
+const SERVER_NAME = 'server1'
+const TIMEOUT_MS = 120_000
+
+function say(line: object): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`)
+}
+
+function openCell(name: string, identity: Identity): Cell {
+  return createCell(
+    name,
+    { drivers: [tcp()], registry: createFobsRegistry(coreCodecs, numpyCodecs) },
+    { ownName: identity.name, identities: new Map([['server', SERVER_NAME]]) },
+  )
+}
+
+async function serve(identity: Identity): Promise<void> {
+  const cell = openCell('server', identity)
+  const models = new Map<number, Tensor>()
+  cell.handle('task', 'echo', ({ body }) => ({ body }))
+  cell.handle('bench', 'count', ({ body }) => {
+    const bytes = body as Uint8Array // what our own `measure` sends
+    return {
+      body: new Map([
+        ['bytes', bytes.length],
+        ['last', bytes.at(-1) ?? -1],
+      ]),
+    }
+  })
+  cell.handle('bench', 'model', ({ body }) => {
+    const mb = Number((body as Map<string, number>).get('mb')) // what our own `measure` sends
+    let model = models.get(mb)
+    if (model === undefined) {
+      models.clear()
+      const data = Float32Array.from({ length: (mb * MB) / 4 }, (_, i) => i)
+      model = new Tensor('float32', [data.length], data)
+      models.set(mb, model)
+    }
+    return { body: new Map([['w', model]]) }
+  })
+  const { url } = await cell.listen(new URL('tcp://127.0.0.1:0'), {
+    mode: 'mtls',
+    tls: identity.tls,
+  })
+  say({ port: Number(url.port) })
+  await endOfInput()
+  await cell[Symbol.asyncDispose]()
+}
+
+async function measure(identity: Identity, port: number): Promise<void> {
+  const cell = openCell('site-1', identity)
+  const link = cell.dial(new URL(`tcp://127.0.0.1:${port}`), {
+    mode: 'mtls',
+    tls: identity.tls,
+    serverName: 'localhost',
+  })
+  const connected = Promise.withResolvers<void>()
+  link.on('connected', () => connected.resolve())
+  await connected.promise
+  say({ ready: true })
+  for await (const line of createInterface({ input: process.stdin })) {
+    const command = JSON.parse(line)
+    switch (command.measure) {
+      case 'requests':
+        say(await measureRequests(cell, command))
+        break
+      case 'blob':
+        say(await measureBlob(cell, command.mb))
+        break
+      case 'download':
+        say(await measureDownload(cell, command.mb))
+        break
+      default:
+        throw new Error(`unknown measure ${command.measure}`)
+    }
+  }
+  await cell[Symbol.asyncDispose]()
+}
+
+async function measureRequests(
+  cell: Cell,
+  command: { readonly outstanding: number; readonly requests: number; readonly body: object },
+): Promise<RequestTimes> {
+  const body = new Map(Object.entries(command.body))
+  const wanted = JSON.stringify([...body])
+  return latencies(command, async () => {
+    const reply = await cell.request('server', 'task', 'echo', body, { timeoutMs: 30_000 })
+    return (
+      reply.returnCode === 'ok' &&
+      JSON.stringify([...(reply.body as Map<string, unknown>)]) === wanted
+    )
+  })
+}
+
+async function measureBlob(cell: Cell, mb: number): Promise<object> {
+  const blob = new Uint8Array(mb * MB)
+  blob[blob.length - 1] = 7
+  const start = performance.now()
+  const reply = await cell.request('server', 'bench', 'count', blob, { timeoutMs: TIMEOUT_MS })
+  const seconds = (performance.now() - start) / 1000
+  const body = reply.body instanceof Map ? reply.body : new Map()
+  return { seconds, right: body.get('bytes') === blob.length && body.get('last') === 7 }
+}
+
+async function measureDownload(cell: Cell, mb: number): Promise<object> {
+  const start = performance.now()
+  const reply = await cell.request('server', 'bench', 'model', new Map([['mb', mb]]), {
+    timeoutMs: TIMEOUT_MS,
+  })
+  const seconds = (performance.now() - start) / 1000
+  const w = reply.body instanceof Map ? reply.body.get('w') : undefined
+  const right =
+    w instanceof Tensor &&
+    w.data.length === (mb * MB) / 4 &&
+    w.data.at(-1) === Math.fround((mb * MB) / 4 - 1)
+  return { seconds, right }
+}
+
+async function endOfInput(): Promise<void> {
+  for await (const _ of process.stdin);
+}
+
+const [role, kit = '', port = ''] = process.argv.slice(2)
+const { identity } = await loadKit(kit, { now: Date.now() })
+if (role === 'serve') await serve(identity)
+else await measure(identity, Number(port))

@@ -1,0 +1,159 @@
+import { readdirSync, readFileSync } from 'node:fs'
+
+/** A process and those it started, as `/proc` shows them. */
+interface Watched {
+  readonly key: string
+  readonly role: string
+  ticks: number
+  peakKb: number
+}
+
+/** Clock ticks a second of `/proc/<pid>/stat`; the same on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100
+
+/** What one process used. */
+export interface ProcessUsage {
+  readonly role: string
+  readonly cpuSeconds: number
+  readonly peakRssMb: number
+}
+
+/**
+ * Follows some processes and everything they start: CPU seconds over time, peak memory of each. Children that left
+ * their parent stay followed. Looks in intervals: the last tenths of a process that ends are missed.
+ */
+export class ProcessWatch implements Disposable {
+  readonly #roots: ReadonlyMap<number, string>
+  readonly #roleOf: (root: string, command: string) => string
+  readonly #watched = new Map<string, Watched>()
+  readonly #timer: NodeJS.Timeout
+  readonly #history: { readonly at: number; readonly ticks: number }[] = []
+
+  /**
+   * @param roots process id → name
+   * @param roleOf names a process from its root's name and its command line
+   */
+  constructor(
+    roots: ReadonlyMap<number, string>,
+    roleOf: (root: string, command: string) => string = (root) => root,
+    intervalMs = 200,
+  ) {
+    this.#roots = roots
+    this.#roleOf = roleOf
+    this.look()
+    this.#timer = setInterval(() => this.look(), intervalMs)
+  }
+
+  /** Takes a look now, beside those in intervals. */
+  look(): void {
+    const all = readProcesses()
+    for (const [pid, { key, ticks }] of all) {
+      let watched = this.#watched.get(key)
+      if (watched === undefined) {
+        const root = this.#rootOf(pid, all)
+        if (root === undefined) continue
+        const command = readText(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')
+        watched = { key, role: this.#roleOf(root, command), ticks: 0, peakKb: 0 }
+        this.#watched.set(key, watched)
+      }
+      watched.ticks = ticks
+      const peak = /VmHWM:\s+(\d+)/.exec(readText(`/proc/${pid}/status`))?.[1]
+      watched.peakKb = Math.max(watched.peakKb, Number(peak ?? 0))
+    }
+    const ticks = [...this.#watched.values()].reduce((sum, it) => sum + it.ticks, 0)
+    this.#history.push({ at: Date.now(), ticks })
+  }
+
+  /** CPU seconds of all together between two times (ms since the epoch). */
+  cpuSecondsBetween(start: number, end: number): number {
+    return (this.#ticksAt(end) - this.#ticksAt(start)) / TICKS_PER_SECOND
+  }
+
+  /** What each process used so far, in the order they were seen. */
+  usage(): ProcessUsage[] {
+    return [...this.#watched.values()].map(({ role, ticks, peakKb }) => ({
+      role,
+      cpuSeconds: ticks / TICKS_PER_SECOND,
+      peakRssMb: peakKb / 1024,
+    }))
+  }
+
+  /** Highest peak memory, in MB, of the processes with this role. */
+  peakRssMb(role: string | RegExp): number {
+    const fits = (it: ProcessUsage) =>
+      typeof role === 'string' ? it.role === role : role.test(it.role)
+    return Math.max(
+      0,
+      ...this.usage()
+        .filter(fits)
+        .map((it) => it.peakRssMb),
+    )
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
+  }
+
+  #ticksAt(at: number): number {
+    const next = this.#history.findIndex((look) => look.at >= at)
+    if (next === -1) return this.#history.at(-1)?.ticks ?? 0
+    const after = this.#history[next]!
+    const before = this.#history[next - 1]
+    if (before === undefined || after.at === before.at) return after.ticks
+    const share = (at - before.at) / (after.at - before.at)
+    return before.ticks + share * (after.ticks - before.ticks)
+  }
+
+  #rootOf(pid: number, all: ReadonlyMap<number, Seen>): string | undefined {
+    for (let at: number | undefined = pid; at !== undefined && at > 1; at = all.get(at)?.parent) {
+      const root = this.#roots.get(at)
+      if (root !== undefined) return root
+    }
+    return undefined
+  }
+}
+
+interface Seen {
+  /** Process ids come again: with its start time one is unique. */
+  readonly key: string
+  readonly parent: number
+  readonly ticks: number
+}
+
+/** Everything `pid` started that still runs, itself included. */
+export function processTree(pid: number): number[] {
+  const all = readProcesses()
+  const tree = new Set([pid])
+  for (let before = 0; before !== tree.size; ) {
+    before = tree.size
+    for (const [child, { parent }] of all) if (tree.has(parent)) tree.add(child)
+  }
+  return [...tree].filter((it) => all.has(it))
+}
+
+function readProcesses(): Map<number, Seen> {
+  const seen = new Map<number, Seen>()
+  for (const entry of readdirSync('/proc')) {
+    const pid = Number(entry)
+    if (!Number.isInteger(pid)) continue
+    const stat = readText(`/proc/${pid}/stat`)
+    // The name is in brackets and may hold anything; fields after it are numbered from 3 (proc(5)).
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    if (fields.length < 20) continue
+    seen.set(pid, {
+      key: `${pid}@${fields[19]}`,
+      parent: Number(fields[1]),
+      ticks: Number(fields[11]) + Number(fields[12]),
+    })
+  }
+  return seen
+}
+
+/** Empty for a process that ended while we looked. */
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}

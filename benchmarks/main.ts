@@ -1,0 +1,84 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connections } from './connections.bench.ts'
+import { fobs } from './fobs.bench.ts'
+import { parseArguments, usage } from './harness/arguments.ts'
+import type { Benchmark, BenchmarkOptions } from './harness/benchmark.ts'
+import { describeMachine, type Machine } from './harness/machine.ts'
+import { publish } from './harness/performance-page.ts'
+import { optionText, type Report } from './harness/report.ts'
+import { alignedTable, FIGURE_COLUMNS, figureRows } from './harness/table.ts'
+import { kernels } from './kernels.bench.ts'
+import { messages } from './messages.bench.ts'
+import { round } from './round.bench.ts'
+import { startup } from './startup.bench.ts'
+import { openStock, type StockInstallation } from './stock/stock-installation.ts'
+import { streams } from './streams.bench.ts'
+
+const BENCHMARKS: readonly Benchmark[] = [
+  round,
+  messages,
+  streams,
+  fobs,
+  kernels,
+  connections,
+  startup,
+]
+
+const note = (text: string) => void process.stderr.write(`${text}\n`)
+
+async function runOnce(
+  benchmark: Benchmark,
+  options: BenchmarkOptions,
+  stock: StockInstallation | undefined,
+  machine: Machine,
+): Promise<Report> {
+  const folder = await mkdtemp(join(tmpdir(), 'hanse-bench-'))
+  try {
+    const figures = await benchmark.run(options, { folder, stock, note })
+    return { benchmark: benchmark.name, options, figures, machine, at: new Date().toISOString() }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function main(): Promise<void> {
+  const wanted = parseArguments(process.argv.slice(2), BENCHMARKS)
+  if (wanted.action === 'list') {
+    process.stdout.write(`${usage(BENCHMARKS)}\n`)
+    return
+  }
+  const stock = await openStock(note)
+  const machine = await describeMachine(stock)
+  const reports: Report[] = []
+  if (!wanted.json) process.stdout.write(`${usage(BENCHMARKS)}\n\n`)
+  for (const { benchmark, options } of wanted.runs) {
+    const title = `${benchmark.name} ${optionText(options)}`.trim()
+    note(`running ${title}`)
+    const report = await runOnce(benchmark, options, stock, machine)
+    reports.push(report)
+    if (wanted.write) await publish(report)
+    if (!wanted.json)
+      process.stdout.write(
+        `${title}\n${alignedTable(FIGURE_COLUMNS, report.figures.flatMap(figureRows))}\n\n`,
+      )
+  }
+  if (wanted.json) {
+    const results = reports.map(({ machine: _, ...report }) => report)
+    process.stdout.write(`${JSON.stringify({ machine, results })}\n`)
+  } else
+    process.stdout.write(
+      `${alignedTable(
+        ['measured on', ''],
+        Object.entries(machine).map(([name, value]) => [name, String(value)]),
+      )}\n`,
+    )
+}
+
+try {
+  await main()
+} catch (error) {
+  note(error instanceof Error ? (error.stack ?? error.message) : String(error))
+  process.exitCode = 1
+}

@@ -2,6 +2,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
+import { setFlagsFromString } from 'node:v8'
 import { openSession } from '@hanse/admin'
 import { systemClock } from '@hanse/contract'
 import { grpc } from '@hanse/driver-grpc'
@@ -15,6 +16,9 @@ import type { CliHost, TextStream } from './cli-host.ts'
 import { teeLogger } from './output/tee-logger.ts'
 import { runHanse } from './run-hanse.ts'
 import { VERSION } from './version.ts'
+
+// Received bytes count as garbage by proportion, not by every 64 MB (docs/decisions/0010).
+setFlagsFromString('--external-memory-accounted-in-global-limit')
 
 const clock = systemClock
 

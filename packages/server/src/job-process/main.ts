@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8'
 import { createCell } from '@hanse/cellnet'
 import { systemClock } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
@@ -7,6 +8,9 @@ import { serverJobCell } from '../jobs/job-process-protocol.ts'
 import { serverJobRegistry } from './job-registry.ts'
 import { readRunFile } from './run-file.ts'
 import { runServerJob } from './run-server-job.ts'
+
+// Received bytes count as garbage by proportion, not by every 64 MB (docs/decisions/0010).
+setFlagsFromString('--external-memory-accounted-in-global-limit')
 
 // The process of one job at the server: `main.js <folder of the run>`, its server at the other end of the pipe.
 const [folder = ''] = process.argv.slice(2)

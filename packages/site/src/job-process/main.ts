@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8'
 import { crc32 } from 'node:zlib'
 import { createCell } from '@hanse/cellnet'
 import { systemClock } from '@hanse/contract'
@@ -9,6 +10,9 @@ import { createPinoLogger, isLogLevel } from '@hanse/logger-pino'
 import { adminCodecs, jobCell, platformCodecs } from '@hanse/session'
 import { readSiteRunFile } from './run-file.ts'
 import { runSiteJob } from './run-site-job.ts'
+
+// Received bytes count as garbage by proportion, not by every 64 MB (docs/decisions/0010).
+setFlagsFromString('--external-memory-accounted-in-global-limit')
 
 // The process of one job at a site: `main.js <folder of the run>`, its site at the other end of the pipe.
 const [folder = ''] = process.argv.slice(2)

@@ -49,7 +49,7 @@ export class TestPeople {
 export const POLICY = JSON.stringify({
   format_version: '1.0',
   permissions: {
-    lead: { submit_job: 'any', byoc: 'any' },
+    lead: { submit_job: 'any', byoc: 'any', view: 'any', operate: 'any' },
     member: { submit_job: 'any' },
   },
 })

@@ -400,7 +400,7 @@ describe('questions', () => {
   it('about state, version and resources are answered', async () => {
     await run('j1')
     const text = async (topic: string) => {
-      const answer = await tell(topic, '')
+      const answer = await tell(topic, '', { _userName: 'lead@example.org', _userRole: 'lead' })
       return JSON.parse(String(answer.ok ? answer.body : answer.reason))
     }
     expect(await text(COMMAND.checkStatus)).toEqual({
@@ -412,6 +412,21 @@ describe('questions', () => {
       resources: { num_of_gpus: 0 },
       reserved_resources: { num_of_gpus: 0 },
     })
+  })
+
+  it("of people whom the site's own policy grants nothing are refused, and recorded", async () => {
+    const answer = await tell(COMMAND.reportResources, '', {
+      _userName: 'member@example.org',
+      _userRole: 'member',
+    })
+    expect(answer).toMatchObject({
+      ok: false,
+      reason: expect.stringContaining("'member@example.org' is not authorized"),
+    })
+    expect(refusals).toMatchObject([
+      { actor: { name: 'member@example.org' }, target: COMMAND.reportResources },
+    ])
+    expect(await tell(COMMAND.reportVersion, '')).toMatchObject({ ok: false })
   })
 
   it('for more than there is are answered with the reason, and recorded', async () => {

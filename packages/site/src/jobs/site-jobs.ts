@@ -23,6 +23,7 @@ import { writeSiteRunFile } from '../job-process/run-file.ts'
 import { SITE_JOB_TOPIC } from '../job-process/site-job-protocol.ts'
 import { SiteError } from '../site-error.ts'
 import { type DeployedApp, deployApp, describeGrant } from './app-deployment.ts'
+import { decideQuestion } from './decide-question.ts'
 import { ResourceManager } from './resource-manager.ts'
 import { type RunningJob, reportEnding, SiteJob, type SiteJobComponents } from './site-job.ts'
 import { Turns } from './turns.ts'
@@ -186,12 +187,18 @@ export class SiteJobs implements AsyncDisposable {
     ])
   }
 
-  /** Commands come from the server, news from a job's own process. What a person may do is asked at deployment. */
-  #authorize({ topic }: SiteCommand, { origin, link }: CellRequest): void {
+  /**
+   * Commands come from the server, news from a job's own process. The site's own policy decides about people's
+   * questions here, about their jobs at deployment.
+   */
+  #authorize(command: SiteCommand, { origin, link }: CellRequest): void {
+    const { topic } = command
     const own = link === undefined ? undefined : this.jobOf(link)
     const isNews = topic === COMMAND.notifyJobStatus || topic === SITE_JOB_TOPIC.ending
-    if (isNews ? own !== undefined && isAtOrBelow(origin, link!.fqcn) : origin === SERVER_CELL)
+    if (isNews ? own !== undefined && isAtOrBelow(origin, link!.fqcn) : origin === SERVER_CELL) {
+      this.#authorizeQuestion(command)
       return
+    }
     const text = `'${origin}' may not give the command ${topic}`
     this.#components.recordRefusal({
       actor: { name: origin },
@@ -203,6 +210,23 @@ export class SiteJobs implements AsyncDisposable {
       text,
     })
     throw new SiteError('ERR_COMMAND_REFUSED', text)
+  }
+
+  #authorizeQuestion(command: SiteCommand): void {
+    const { kit, recordRefusal } = this.#components
+    const { name, identity } = kit
+    const site = { name, organization: identity.organization ?? '' }
+    const decision = decideQuestion(this.#policy, site, command)
+    if (decision === undefined || decision.allowed) return
+    recordRefusal({
+      actor: actorOf(command),
+      act: 'command',
+      target: command.topic,
+      outcome: 'refused',
+      code: decision.code,
+      text: decision.explanation,
+    })
+    throw new SiteError('ERR_COMMAND_REFUSED', decision.explanation)
   }
 
   /** One entry in the record for every command, whatever came of it. */

@@ -1,26 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Reporter, TestCase } from 'vitest/node'
+import { MATRIX_FILE, type Matrix, type MatrixRow } from './support/matrix.ts'
 import { findStock } from './support/stock-installation.ts'
-
-/** Where the matrix of the last run is. */
-export const MATRIX_FILE: string = fileURLToPath(
-  new URL('../.cache/interop-matrix.json', import.meta.url),
-)
-
-export interface MatrixRow {
-  /** Who meets whom. */
-  readonly area: string
-  /** What was shown, in the words of the test. */
-  readonly claim: string
-  readonly result: 'passed' | 'failed' | 'skipped'
-}
-
-export interface Matrix {
-  readonly flare: string | null
-  readonly rows: readonly MatrixRow[]
-}
 
 /** Prints what the run has shown as JSON, and keeps it for `compatibility-table.ts`. */
 export class MatrixReporter implements Reporter {

@@ -86,11 +86,6 @@ describe.skipIf(stock === null)('FLARE sites under a Hanse server', () => {
     await expectModels(folder, expected.final_models.server)
   }, 180_000)
 
-  it('apps and resources of their own for each site', async () => {
-    const { folder, expected } = await runVector('numpy-per-site')
-    await expectModels(folder, expected.final_models.server)
-  }, 180_000)
-
   it('keep their session over all jobs', async () => {
     const server = league.hanse.get(SERVER)!
     const { data } = await league.nvflare('system', 'status', 'client')
@@ -105,12 +100,12 @@ describe.skipIf(stock === null)('FLARE sites under a Hanse server', () => {
     expect(answer.text).toContain('CyclicController')
   }, 60_000)
 
-  it('come back after the server was killed and started again, and run jobs', async () => {
+  it('come back after the server was killed and started again, and run apps and resources of their own', async () => {
     await league.restartServer()
     const server = league.hanse.get(SERVER)!
     for (const site of ['site-1', 'site-2'])
       await server.event((event) => event.event === 'site-joined' && event['site'] === site)
-    const { folder, expected } = await runVector('numpy-fedavg')
+    const { folder, expected } = await runVector('numpy-per-site')
     await expectModels(folder, expected.final_models.server)
   }, 180_000)
 

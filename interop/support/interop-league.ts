@@ -31,6 +31,8 @@ export interface StockAnswer {
 
 export const SERVER = 'server1'
 export const LEAD = 'lead@example.org'
+/** Sites of the lead's own organization. */
+const OWN_SITES: ReadonlySet<string> = new Set(['site-1'])
 const run = promisify(execFile)
 
 /** A league in which every place runs on the runtime that a test chooses, over tcp and mutual TLS. */
@@ -241,7 +243,7 @@ participants:
     host_names: [127.0.0.1]
     fed_learn_port: ${port}
     admin_port: ${port}
-${sites.map((site) => `  - { name: ${site}, type: client, org: ${site.replaceAll('-', '_')} }`).join('\n')}
+${sites.map((site) => `  - { name: ${site}, type: client, org: ${OWN_SITES.has(site) ? 'league' : 'clinic'} }`).join('\n')}
   - { name: ${LEAD}, type: admin, org: league, role: lead }
 builders:
   - path: nvflare.lighter.impl.workspace.WorkspaceBuilder

@@ -27,7 +27,7 @@ export default defineConfig({
         ssr: { resolve: { conditions, externalConditions: ['source', 'node'] } },
         test: {
           name: 'unit',
-          include: ['packages/*/src/**/*.test.ts'],
+          include: ['packages/*/src/**/*.test.ts', 'benchmarks/**/*.test.ts'],
           pool: 'threads',
           isolate: false,
         },

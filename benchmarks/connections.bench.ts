@@ -27,7 +27,8 @@ export const connections: Benchmark = {
     const server = await league.startPlace(SERVER)
     await using crowd = new AsyncDisposableStack()
 
-    const kbEach: number[] = []
+    const atStart = await residentKb(server.pid)
+    const joiningKb: number[] = []
     const size = Math.ceil(sites / PARTS)
     for (let from = 0; from < sites; from += size) {
       const part = names.slice(from, from + size)
@@ -36,31 +37,34 @@ export const connections: Benchmark = {
       program.say({ kits: part.map((name) => league.kit(name)) })
       await program.next()
       note(`${from + part.length} sites connected`)
-      kbEach.push(((await residentKb(server.pid)) - before) / part.length)
+      joiningKb.push(((await residentKb(server.pid)) - before) / part.length)
     }
     const joined = server.events.filter(({ event }) => event === 'site-joined').length
     check(joined === sites, `${joined} of ${sites} sites joined`)
 
     note('idle')
     using watch = new ProcessWatch(new Map([[server.pid, SERVER]]))
+    const idleKb: number[] = []
     const cpuMsPerMinute: number[] = []
     for (let i = 0; i < WINDOWS; i++) {
       const start = Date.now()
       await passed(IDLE_SECONDS)
       const end = Date.now()
       watch.look()
+      idleKb.push(((await residentKb(server.pid)) - atStart) / sites)
       const cpuMs = watch.cpuSecondsBetween(start, end) * 1000
       cpuMsPerMinute.push(cpuMs / ((end - start) / 60_000) / sites)
     }
     const left = server.events.filter(({ event }) => event === 'site-left').length
     check(left === 0, `${left} sites left`)
     return [
-      figure('memory of the server each site', {
+      figure('memory of the server each idle site', {
         unit: 'KB',
-        values: kbEach,
+        values: idleKb,
         baselines: { [BARE_TLS]: await bareKbEach(league, sites) },
         target: atMost(100),
       }),
+      figure('the same while they join, a quarter at a time', { unit: 'KB', values: joiningKb }),
       figure('CPU of the server each site and minute', { unit: 'ms', values: cpuMsPerMinute }),
     ]
   },

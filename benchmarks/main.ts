@@ -1,9 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { messageOf } from '@hanse/contract'
 import { connections } from './connections.bench.ts'
 import { fobs } from './fobs.bench.ts'
-import { parseArguments, usage } from './harness/arguments.ts'
+import { parseArguments, usage, type Wanted } from './harness/arguments.ts'
 import type { Benchmark, BenchmarkOptions } from './harness/benchmark.ts'
 import { describeMachine, type Machine } from './harness/machine.ts'
 import { publish } from './harness/performance-page.ts'
@@ -43,8 +44,22 @@ async function runOnce(
   }
 }
 
+/** `undefined` when they make no sense; the reason was said. */
+function readArguments(): Wanted | undefined {
+  try {
+    return parseArguments(process.argv.slice(2), BENCHMARKS)
+  } catch (error) {
+    note(messageOf(error))
+    return undefined
+  }
+}
+
 async function main(): Promise<void> {
-  const wanted = parseArguments(process.argv.slice(2), BENCHMARKS)
+  const wanted = readArguments()
+  if (wanted === undefined) {
+    process.exitCode = 2
+    return
+  }
   if (wanted.action === 'list') {
     process.stdout.write(`${usage(BENCHMARKS)}\n`)
     return
@@ -52,7 +67,7 @@ async function main(): Promise<void> {
   const stock = await openStock(note)
   const machine = await describeMachine(stock)
   const reports: Report[] = []
-  if (!wanted.json) process.stdout.write(`${usage(BENCHMARKS)}\n\n`)
+  if (wanted.everything && !wanted.json) process.stdout.write(`${usage(BENCHMARKS)}\n\n`)
   for (const { benchmark, options } of wanted.runs) {
     const title = `${benchmark.name} ${optionText(options)}`.trim()
     note(`running ${title}`)

@@ -6,6 +6,8 @@ export type Wanted =
   | { readonly action: 'list' }
   | {
       readonly action: 'run'
+      /** No benchmark was named. */
+      readonly everything: boolean
       readonly json: boolean
       /** Put the figures into the published page. */
       readonly write: boolean
@@ -44,7 +46,13 @@ export function parseArguments(args: readonly string[], benchmarks: readonly Ben
     const combinations = Object.keys(own).length > 0 ? [own] : (benchmark[size] ?? [{}])
     return combinations.map((options) => ({ benchmark, options: complete(benchmark, options) }))
   })
-  return { action: 'run', json: json === true, write: write === true, runs }
+  return {
+    action: 'run',
+    everything: chosen.length === 0,
+    json: json === true,
+    write: write === true,
+    runs,
+  }
 }
 
 /** What there is and how it is asked for. */

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** A process and those it started, as `/proc` shows them. */
+/** What is known of one process. */
 interface Watched {
-  readonly key: string
-  readonly role: string
+  readonly root: string
+  role: string
   ticks: number
   peakKb: number
 }
@@ -52,10 +52,12 @@ export class ProcessWatch implements Disposable {
       if (watched === undefined) {
         const root = this.#rootOf(pid, all)
         if (root === undefined) continue
-        const command = readText(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')
-        watched = { key, role: this.#roleOf(root, command), ticks: 0, peakKb: 0 }
+        watched = { root, role: root, ticks: 0, peakKb: 0 }
         this.#watched.set(key, watched)
       }
+      // A process may become another program after it was started; an empty line is that of one that ended.
+      const command = readText(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')
+      if (command !== '') watched.role = this.#roleOf(watched.root, command)
       watched.ticks = ticks
       const peak = /VmHWM:\s+(\d+)/.exec(readText(`/proc/${pid}/status`))?.[1]
       watched.peakKb = Math.max(watched.peakKb, Number(peak ?? 0))

@@ -1,9 +1,9 @@
-import { execFile, spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { messageOf } from '@hanse/contract'
+import { installStock } from '../../interop/support/stock-installation.ts'
 
-const VENV_BIN = fileURLToPath(new URL('../../.cache/venv/bin', import.meta.url))
-const SETUP = fileURLToPath(new URL('setup', import.meta.url))
 const VERSIONS = `import json, sys, nvflare, numpy
 print(json.dumps({"nvflare": nvflare.__version__, "numpy": numpy.__version__, "python": sys.version.split()[0]}))`
 
@@ -11,6 +11,7 @@ print(json.dumps({"nvflare": nvflare.__version__, "numpy": numpy.__version__, "p
 export interface StockInstallation {
   readonly python: string
   readonly nvflare: string
+  /** Folder of both. */
   readonly bin: string
   readonly versions: {
     readonly nvflare: string
@@ -19,18 +20,21 @@ export interface StockInstallation {
   }
 }
 
-/** Installs what is missing. @returns `undefined` where that is not possible */
+/** Installs what is missing, as the tests against stock do. @returns `undefined` where that is not possible */
 export async function openStock(
   note: (text: string) => void,
 ): Promise<StockInstallation | undefined> {
-  const setup = spawnSync(SETUP, { stdio: ['ignore', 2, 2] })
-  if (setup.status !== 0) {
-    note('no stock installation: figures come without it')
+  try {
+    const found = await installStock()
+    if (found === undefined) throw new Error('there is no python3')
+    const python = join(found.bin, 'python3')
+    const { stdout } = await promisify(execFile)(python, ['-c', VERSIONS])
+    const nvflare = join(found.bin, 'nvflare')
+    return { python, nvflare, bin: found.bin, versions: JSON.parse(stdout) }
+  } catch (error) {
+    note(`no stock installation, so figures come without it: ${messageOf(error)}`)
     return undefined
   }
-  const python = `${VENV_BIN}/python`
-  const { stdout } = await promisify(execFile)(python, ['-c', VERSIONS])
-  return { python, nvflare: `${VENV_BIN}/nvflare`, bin: VENV_BIN, versions: JSON.parse(stdout) }
 }
 
 /** A program's environment: nothing of the developer's own configuration. */

@@ -1,6 +1,6 @@
 import type { AbortOptions } from '@hanse/contract'
 import { ClientError } from './client-error.ts'
-import { FrameDecoder, type FrameLimits } from './frame.ts'
+import { type Frame, FrameDecoder, type FrameLimits } from './frame.ts'
 import {
   encodeMessage,
   parseSiteMessage,
@@ -170,9 +170,7 @@ export class TrainerSession {
   async #read(): Promise<void> {
     const decoder = new FrameDecoder(this.#options.limits)
     try {
-      for await (const chunk of this.#channel.chunks)
-        for (const frame of decoder.push(chunk))
-          this.#take(parseSiteMessage(frame, this.#options.limits as FrameLimits | undefined))
+      for await (const chunk of this.#channel.chunks) this.#takeAll(decoder.push(chunk))
       if (this.#ended) return
       this.#fail(new ClientError('ERR_TRAINER_CLOSED', 'the pipe to the site ended'))
     } catch (error) {
@@ -188,6 +186,12 @@ export class TrainerSession {
             ),
       )
     }
+  }
+
+  /** Not in the loop that reads: its variables live on while it waits, and would hold a whole model. */
+  #takeAll(frames: readonly Frame[]): void {
+    for (const frame of frames)
+      this.#take(parseSiteMessage(frame, this.#options.limits as FrameLimits | undefined))
   }
 
   #take(message: SiteMessage): void {

@@ -136,18 +136,28 @@ class SiteJob {
     )
     await tasks.sync({ signal })
     const beats = this.#beat(tasks)
-    for (;;) {
-      const task = await this.#nextTask(tasks)
-      if (task === undefined) break
-      logger.info('task received', { task: task.name, id: task.id })
-      const result = await runner.run(task, { signal })
-      signal.throwIfAborted()
-      await metrics.drained()
-      const outcome = await tasks.submit(task, result, { signal })
-      logger.info('result handed in', { task: task.name, id: task.id, outcome })
-    }
+    while (await this.#oneTask(tasks, runner, metrics));
     this.#end.abort()
     await beats
+  }
+
+  /**
+   * Fetches a task, has it done, hands in its result. A function of its own, since a variable of a loop lives
+   * on while the loop waits: nothing may hold a model that is done with.
+   * @returns false once the run is over
+   */
+  async #oneTask(tasks: TaskClient, runner: TaskRunner, metrics: MetricReporter): Promise<boolean> {
+    const { logger } = this.#components
+    const { signal } = this.#stop
+    const task = await this.#nextTask(tasks)
+    if (task === undefined) return false
+    logger.info('task received', { task: task.name, id: task.id })
+    const result = await runner.run(task, { signal })
+    signal.throwIfAborted()
+    await metrics.drained()
+    const outcome = await tasks.submit(task, result, { signal })
+    logger.info('result handed in', { task: task.name, id: task.id, outcome })
+    return true
   }
 
   /** The next task; `undefined` once the run is over, whether the answer or the announcement says so first. */

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import {
   ClientError,
   encodeMessage,
+  type Frame,
   FrameDecoder,
   type FrameLimits,
   parseTrainerMessage,
@@ -165,12 +166,16 @@ export class TrainerRun {
   async #read(pipe: Duplex): Promise<void> {
     const decoder = new FrameDecoder(this.#options.frameLimits)
     try {
-      for await (const chunk of pipe)
-        for (const frame of decoder.push(chunk)) this.#take(parseTrainerMessage(frame))
+      for await (const chunk of pipe) this.#takeAll(decoder.push(chunk))
     } catch (error) {
       // A broken pipe is the end of the process, which says more.
       if (error instanceof ClientError) this.#violation(error.message, error)
     }
+  }
+
+  /** Not in the loop that reads: its variables live on while it waits, and would hold a whole model. */
+  #takeAll(frames: readonly Frame[]): void {
+    for (const frame of frames) this.#take(parseTrainerMessage(frame))
   }
 
   #take(message: TrainerMessage): void {

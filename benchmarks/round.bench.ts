@@ -35,10 +35,14 @@ const ROUND_TARGETS: ReadonlyMap<number, Target> = new Map([
   [512, ratioAtMost(0.25)],
 ])
 
+/** Of processes; stock's trainers run in the process of the site's job. */
+const ROLES = ['server', 'server job', 'site', 'site job', 'trainer'] as const
+
 /** What one platform needed. */
 interface Measured {
   readonly secondsPerRound: readonly number[]
-  readonly cpuSecondsPerGb: readonly number[]
+  /** CPU of the processes with a role, or of all. */
+  cpuSecondsPerGb(role?: string): readonly number[]
   readonly usage: readonly ProcessUsage[]
 }
 
@@ -91,11 +95,20 @@ function speed(
     }),
     figure('CPU of all processes', {
       unit: 's/GB',
-      values: ours.cpuSecondsPerGb,
-      baselines: { [STOCK]: stock?.cpuSecondsPerGb },
+      values: ours.cpuSecondsPerGb(),
+      baselines: { [STOCK]: stock?.cpuSecondsPerGb() },
       // Below, it is the processes' idling that is measured.
       ...(mb >= 16 ? { target: ratioAtMost(0.3) } : {}),
     }),
+    ...ROLES.map((role) =>
+      figure(`CPU: ${role}`, {
+        unit: 's/GB',
+        values: ours.cpuSecondsPerGb(role),
+        baselines: {
+          [STOCK]: role === 'trainer' ? undefined : stock?.cpuSecondsPerGb(role),
+        },
+      }),
+    ),
   ]
 }
 
@@ -191,10 +204,11 @@ function measured(
   return {
     secondsPerRound: counted.map(({ start, end }) => (end - start) / 1000),
     // The clock of CPU times ticks in hundredths: short rounds are taken together.
-    cpuSecondsPerGb: thirds(counted).map((some) => {
-      const cpuSeconds = watch.cpuSecondsBetween(some[0]!.start, some.at(-1)!.end)
-      return cpuSeconds / (gb * some.length)
-    }),
+    cpuSecondsPerGb: (role) =>
+      thirds(counted).map((some) => {
+        const cpuSeconds = watch.cpuSecondsBetween(some[0]!.start, some.at(-1)!.end, role)
+        return cpuSeconds / (gb * some.length)
+      }),
     usage: watch.usage(),
   }
 }

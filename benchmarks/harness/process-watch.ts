@@ -27,7 +27,8 @@ export class ProcessWatch implements Disposable {
   readonly #roleOf: (root: string, command: string) => string
   readonly #watched = new Map<string, Watched>()
   readonly #timer: NodeJS.Timeout
-  readonly #history: { readonly at: number; readonly ticks: number }[] = []
+  /** Ticks by role at the times of our looks. */
+  readonly #history: { readonly at: number; readonly ticks: ReadonlyMap<string, number> }[] = []
 
   /**
    * @param roots process id → name
@@ -62,13 +63,15 @@ export class ProcessWatch implements Disposable {
       const peak = /VmHWM:\s+(\d+)/.exec(readText(`/proc/${pid}/status`))?.[1]
       watched.peakKb = Math.max(watched.peakKb, Number(peak ?? 0))
     }
-    const ticks = [...this.#watched.values()].reduce((sum, it) => sum + it.ticks, 0)
-    this.#history.push({ at: Date.now(), ticks })
+    const byRole = new Map<string, number>()
+    for (const { role, ticks } of this.#watched.values())
+      byRole.set(role, (byRole.get(role) ?? 0) + ticks)
+    this.#history.push({ at: Date.now(), ticks: byRole })
   }
 
-  /** CPU seconds of all together between two times (ms since the epoch). */
-  cpuSecondsBetween(start: number, end: number): number {
-    return (this.#ticksAt(end) - this.#ticksAt(start)) / TICKS_PER_SECOND
+  /** CPU seconds of all together, or of those with one role, between two times (ms since the epoch). */
+  cpuSecondsBetween(start: number, end: number, role?: string): number {
+    return (this.#ticksAt(end, role) - this.#ticksAt(start, role)) / TICKS_PER_SECOND
   }
 
   /** What each process used so far, in the order they were seen. */
@@ -80,30 +83,22 @@ export class ProcessWatch implements Disposable {
     }))
   }
 
-  /** Highest peak memory, in MB, of the processes with this role. */
-  peakRssMb(role: string | RegExp): number {
-    const fits = (it: ProcessUsage) =>
-      typeof role === 'string' ? it.role === role : role.test(it.role)
-    return Math.max(
-      0,
-      ...this.usage()
-        .filter(fits)
-        .map((it) => it.peakRssMb),
-    )
-  }
-
   [Symbol.dispose](): void {
     clearInterval(this.#timer)
   }
 
-  #ticksAt(at: number): number {
+  #ticksAt(at: number, role: string | undefined): number {
+    const ticksOf = (look: { readonly ticks: ReadonlyMap<string, number> }) =>
+      role === undefined
+        ? [...look.ticks.values()].reduce((sum, ticks) => sum + ticks, 0)
+        : (look.ticks.get(role) ?? 0)
     const next = this.#history.findIndex((look) => look.at >= at)
-    if (next === -1) return this.#history.at(-1)?.ticks ?? 0
-    const after = this.#history[next]!
+    const after = next === -1 ? this.#history.at(-1) : this.#history[next]
+    if (after === undefined) return 0
     const before = this.#history[next - 1]
-    if (before === undefined || after.at === before.at) return after.ticks
+    if (before === undefined || after.at === before.at) return ticksOf(after)
     const share = (at - before.at) / (after.at - before.at)
-    return before.ticks + share * (after.ticks - before.ticks)
+    return ticksOf(before) + share * (ticksOf(after) - ticksOf(before))
   }
 
   #rootOf(pid: number, all: ReadonlyMap<number, Seen>): string | undefined {

@@ -1,4 +1,4 @@
-import { type DType, lanesOf } from './dtype.ts'
+import { allocate, type DType, lanesOf } from './dtype.ts'
 import { fromNumbers, type NumberArray, toNumbers } from './numbers.ts'
 import { commonDType, meanDType } from './result-dtype.ts'
 import { Tensor } from './tensor.ts'
@@ -60,7 +60,7 @@ export function weightedMean(
   for (const { tensor } of contributions) checkShapes(first, tensor)
   const lanes = lanesOf(dtype)
   const count = first.data.length / lanesOf(first.dtype)
-  const out = fromNumbers(dtype, new Float64Array(count * lanes))
+  const out = allocate(dtype, count)
   let sum = new WeightedSum(dtype, Math.min(count, BLOCK_ELEMENTS))
   for (let start = 0; start < count; start += BLOCK_ELEMENTS) {
     const end = Math.min(count, start + BLOCK_ELEMENTS)
@@ -70,8 +70,7 @@ export function weightedMean(
       const width = lanesOf(tensor.dtype)
       sum.add(tensor.dtype, tensor.data.subarray(start * width, end * width), weight)
     }
-    // Same dtype, so both are number arrays or both hold the same integers.
-    ;(out as NumberArray).set(sum.mean() as NumberArray, start * lanes)
+    sum.meanInto(out.subarray(start * lanes, end * lanes))
   }
   return new Tensor(dtype, first.shape, out, first.framework)
 }

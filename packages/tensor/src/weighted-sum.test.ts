@@ -222,6 +222,18 @@ describe('WeightedSum', () => {
     expect([...sum.mean()]).toEqual([1])
   })
 
+  it('writes the mean where it is told to, once everything about the place is right', () => {
+    const sum = new WeightedSum('complex64', 1)
+    const target = Float32Array.of(7, 7, 7)
+    expect(() => sum.meanInto(target.subarray(0, 2))).toThrow(/nothing was added/)
+    sum.add('complex64', Float32Array.of(2, 4), 2)
+    expect(() => sum.meanInto(target)).toThrow(/room for 2 values, got 3/)
+    expect(() => sum.meanInto(new Float64Array(2))).toThrow(/no array of complex64/)
+    expect([...target]).toEqual([7, 7, 7])
+    sum.meanInto(target.subarray(1))
+    expect([...target]).toEqual([7, 2, 4])
+  })
+
   it('starts anew after a reset', () => {
     const sum = new WeightedSum('float64', 1)
     sum.add('float64', Float64Array.of(1e300), 5)

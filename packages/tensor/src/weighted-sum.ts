@@ -92,12 +92,25 @@ export class WeightedSum {
    * @throws {RangeError} before the first `add`
    */
   mean(): TypedArray {
-    return this.#divided(this.#weight, this.#weightLost)
+    return this.#divided(this.#weight, this.#weightLost, this.#newArray())
+  }
+
+  /**
+   * Writes the mean so far into `target`, an array of the result's type that is as long as the block.
+   * @throws {RangeError} before the first `add` or on a wrong length, before anything is written
+   * @throws {TensorError} `ERR_TENSOR_DTYPE`
+   */
+  meanInto(target: TypedArray): void {
+    if (!holdsDType(this.dtype, target))
+      throw new TensorError('ERR_TENSOR_DTYPE', `the target is no array of ${this.dtype} elements`)
+    if (target.length !== this.#sum.length)
+      throw new RangeError(`expected room for ${this.#sum.length} values, got ${target.length}`)
+    this.#divided(this.#weight, this.#weightLost, target)
   }
 
   /** The sum Σ w·v so far, without the division, in a new array of the result's type. */
   sum(): TypedArray {
-    return this.#divided(1, 0)
+    return this.#divided(1, 0, this.#newArray())
   }
 
   /** Forgets everything added, to use the same memory for the next block. */
@@ -142,11 +155,14 @@ export class WeightedSum {
     }
   }
 
-  #divided(weight: number, weightLost: number): TypedArray {
+  #newArray(): TypedArray {
+    return allocate(this.dtype, this.#sum.length / lanesOf(this.dtype))
+  }
+
+  #divided(weight: number, weightLost: number, out: TypedArray): TypedArray {
     if (this.#weight === 0) throw new RangeError('nothing was added')
     const sum = this.#sum
     const lost = this.#lost
-    const out = allocate(this.dtype, sum.length / lanesOf(this.dtype))
     if (lost === undefined) {
       const total = weight + weightLost
       if (this.dtype === 'bfloat16')

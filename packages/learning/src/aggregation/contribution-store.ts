@@ -343,9 +343,8 @@ async function meanOf(
       sum.add(own, await readBlock(entry, param, own, start, length), entry.weight, options)
       await breather.worked(length)
     }
-    const mean = sum.mean()
-    // A mean is a float or complex array, never one of bigints, and both have the same type.
-    ;(out as Float64Array).set(mean as Float64Array, start * lanesOf(dtype))
+    const lanes = lanesOf(dtype)
+    sum.meanInto(out.subarray(start * lanes, (start + length) * lanes))
   }
   return new Tensor(
     dtype,

@@ -25,7 +25,7 @@ const ROUNDS = { small: 14, large: 6 } as const
 const UNCOUNTED = 1
 const TIMEOUT_SECONDS = 1_800
 /** Copies of the model that stock processes hold for each site, about: more than there is memory harms the machine. */
-const STOCK_COPIES = { server: 3, site: 3 } as const
+const STOCK_COPIES = { server: 5, site: 4 } as const
 
 /** Of seconds a round, as a share of stock's, by MB. */
 const ROUND_TARGETS: ReadonlyMap<number, Target> = new Map([

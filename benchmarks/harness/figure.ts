@@ -41,6 +41,8 @@ export function figure(name: string, options: FigureOptions): Figure {
   const baselines = Object.entries(options.baselines ?? {}).flatMap(([baseline, values]) => {
     if (values === undefined || values.length === 0) return []
     const spread = spreadOf(values)
+    // Nothing is so many times nothing.
+    if (spread.median === 0) return []
     return [{ name: baseline, value: spread, ratio: value.median / spread.median }]
   })
   if (target === undefined) return { name, unit, value, baselines }

@@ -59,6 +59,12 @@ describe('a figure', () => {
   })
 })
 
+describe('a baseline of nothing', () => {
+  it('is left out: no ratio to it says anything', () => {
+    expect(figure('a', { unit: 's', values: [1], baselines: { stock: [0] } }).baselines).toEqual([])
+  })
+})
+
 describe('the command line', () => {
   const runs = (...args: string[]) => {
     const wanted = parseArguments(args, BENCHMARKS)

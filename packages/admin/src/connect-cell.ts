@@ -93,7 +93,7 @@ function unreachable(address: string, reason: string, cause: Error): AdminError 
       : `no server answers at ${address}: ${reason}`,
     isIdentity
       ? 'kit and server must be of the same league, and both certificates valid now'
-      : 'see whether the server runs, and whether its name and port can be reached from here',
+      : 'hanse doctor with this kit says what is wrong; does the server run?',
     {},
     { cause },
   )

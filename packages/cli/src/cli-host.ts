@@ -1,5 +1,6 @@
 import type { AdminSession } from '@hanse/admin'
 import type { AbortOptions, Clock, Logger } from '@hanse/contract'
+import type { Diagnosis } from '@hanse/doctor'
 import type { AdminKit, Kit } from '@hanse/provision'
 import type { RunServerOptions } from '@hanse/server'
 import type { RunSiteOptions } from '@hanse/site'
@@ -26,6 +27,8 @@ export interface CliHost {
   /** Fires on Ctrl-C and SIGTERM. */
   readonly signal: AbortSignal
   loadKit(directory: string): Promise<Kit>
+  /** What is wrong between the participant whose kit this is and its server. */
+  diagnose(directory: string): Promise<Diagnosis>
   openSession(kit: AdminKit, options: AbortOptions): Promise<AdminSession>
   /** The log of a place: everything into `file`, warnings also to standard error. */
   createLogger(file: string): Logger

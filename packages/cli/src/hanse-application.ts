@@ -1,5 +1,6 @@
 import { type Application, buildApplication, buildRouteMap } from '@stricli/core'
 import { auditRoutes } from './commands/audit-commands.ts'
+import { doctorCommand } from './commands/doctor-command.ts'
 import { jobRoutes } from './commands/job-commands.ts'
 import { provisionCommand } from './commands/provision-command.ts'
 import { reinstateCommand, revokeCommand } from './commands/revocation-commands.ts'
@@ -17,6 +18,7 @@ export function hanseApplication(version: string): Application<HanseContext> {
         status: statusCommand,
         job: jobRoutes,
         audit: auditRoutes,
+        doctor: doctorCommand,
         revoke: revokeCommand,
         reinstate: reinstateCommand,
       },

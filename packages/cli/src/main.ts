@@ -4,7 +4,8 @@ import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
 import { openSession } from '@hanse/admin'
-import { systemClock } from '@hanse/contract'
+import { type Driver, type Logger, silentLogger, systemClock } from '@hanse/contract'
+import { diagnose } from '@hanse/doctor'
 import { grpc } from '@hanse/driver-grpc'
 import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
@@ -21,6 +22,11 @@ import { VERSION } from './version.ts'
 setFlagsFromString('--external-memory-accounted-in-global-limit')
 
 const clock = systemClock
+
+/** The kit's scheme decides which of them dials. */
+function allDrivers(logger: Logger): readonly Driver[] {
+  return [tcp({ clock, logger }), http({ clock, logger }), grpc({ clock, logger })]
+}
 
 function textStream(stream: NodeJS.WriteStream): TextStream {
   return {
@@ -78,13 +84,18 @@ const host: CliHost = {
   clock,
   signal: stopSignal(),
   loadKit: (directory) => loadKit(directory, { now: clock.now() }),
+  diagnose: (directory) =>
+    diagnose(directory, {
+      drivers: allDrivers(silentLogger),
+      clock,
+      logger: silentLogger,
+    }),
   openSession(kit, options) {
     const logger = createPinoLogger({ level: logLevel('error') })
     return openSession(
       kit,
       {
-        // The kit's scheme decides.
-        drivers: [tcp({ clock, logger }), http({ clock, logger }), grpc({ clock, logger })],
+        drivers: allDrivers(logger),
         clock,
         logger,
       },

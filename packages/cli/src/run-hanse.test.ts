@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openAuditLog } from '@hanse/audit'
 import { systemClock } from '@hanse/contract'
+import type { Fault } from '@hanse/doctor'
 import type { Kit } from '@hanse/provision'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { FakeControl, TestIdentities, TestServer } from '../../admin/test/test-league.ts'
@@ -343,6 +344,32 @@ describe('starting', () => {
     expect(await run('start', '/kits/lead', '--json')).toMatchObject({
       code: 2,
       json: errorJson('ERR_USAGE'),
+    })
+  })
+})
+
+describe('doctor', () => {
+  const fault = { code: 'nothing-listens', what: 'W', seen: 'S', expected: 'E', fix: 'F' } as const
+  const looking = (args: string[], faults: readonly Fault[]) =>
+    runIn(args, kits, {
+      diagnose: async () => ({ ok: faults.length === 0, faults, passed: ['kit'], warnings: ['N'] }),
+    })
+
+  it('ends with 0 where nothing is wrong', async () => {
+    const { code, stdout } = await looking(['doctor', '/kits/lead'], [])
+    expect(code).toBe(0)
+    expect(stdout).toContain('ok ')
+  })
+
+  it('ends with 1 and says what is wrong and what to do', async () => {
+    const asText = await looking(['doctor', '/kits/lead'], [fault])
+    expect(asText.code).toBe(1)
+    for (const part of ['W', 'S', 'E', 'F', 'N', 'nothing-listens'])
+      expect(asText.stdout).toContain(part)
+    const asJson = await looking(['doctor', '/kits/lead', '--json'], [fault])
+    expect(asJson).toMatchObject({
+      code: 1,
+      json: { ok: false, faults: [fault], passed: ['kit'], warnings: ['N'] },
     })
   })
 })

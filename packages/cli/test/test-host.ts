@@ -41,6 +41,9 @@ export async function run(
       if (kit === undefined) throw new Error(`no kit in ${directory}`)
       return kit
     },
+    diagnose: async () => {
+      throw new Error('not in this test')
+    },
     openSession: (kit: AdminKit, options) =>
       openSession(
         kit,

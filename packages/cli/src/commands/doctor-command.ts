@@ -1,0 +1,54 @@
+import type { Diagnosis } from '@hanse/doctor'
+import { buildCommand, type Command } from '@stricli/core'
+import { EXIT } from '../cli-error.ts'
+import { type HanseContext, type OutputFlags, pathOf, perform } from '../hanse-context.ts'
+import { jsonFlag, kitParameter } from './flags.ts'
+
+export const doctorCommand: Command<HanseContext> = buildCommand({
+  docs: {
+    brief: 'Say what is wrong between a participant and its server, and what to do',
+    fullDescription:
+      'Looks at the kit, the way to the server, the certificates of both sides and the greeting of the server. ' +
+      'Changes nothing, and may run while the participant does. Ends with 1 if something is wrong.',
+  },
+  parameters: {
+    positional: { kind: 'tuple', parameters: [kitParameter] },
+    flags: { json: jsonFlag },
+  },
+  func(this: HanseContext, flags: OutputFlags, kit: string) {
+    const { host } = this
+    return perform(this, flags, async () => {
+      const diagnosis = await host.diagnose(pathOf(host, kit))
+      return {
+        json: {
+          ok: diagnosis.ok,
+          faults: diagnosis.faults.map((fault) => ({ ...fault })),
+          passed: [...diagnosis.passed],
+          warnings: [...diagnosis.warnings],
+        },
+        text: diagnosisText(diagnosis),
+        exitCode: diagnosis.ok ? EXIT.done : EXIT.failed,
+      }
+    })
+  },
+})
+
+const STEPS = {
+  kit: 'the kit is complete and valid',
+  reach: 'the server can be reached',
+  tls: 'both sides accept each other on the connection',
+  league: 'the server of the league greets us',
+} as const
+
+function diagnosisText({ faults, passed, warnings }: Diagnosis): string {
+  return [
+    ...passed.map((step) => `ok     ${STEPS[step]}`),
+    ...warnings.map((warning) => `note   ${warning}`),
+    ...faults.flatMap(({ code, what, seen, expected, fix }) => [
+      `fault  ${what} (${code})`,
+      `       seen:     ${seen}`,
+      `       expected: ${expected}`,
+      `       to do:    ${fix}`,
+    ]),
+  ].join('\n')
+}

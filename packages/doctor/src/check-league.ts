@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto'
+import { type ConnectorEvents, createCell } from '@hanse/cellnet'
+import { type Driver, hasCode, type Logger, messageOf, TransportError } from '@hanse/contract'
+import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
+import { linkSecurity, provenIdentities, serverUrl } from '@hanse/provision'
+import { SERVER_CELL } from '@hanse/session'
+import { httpFault } from './check-tls.ts'
+import type { Fault } from './fault.ts'
+import { type Patient, placeOf } from './patient.ts'
+import { within } from './within.ts'
+
+/**
+ * Whether the server of the league answers, is who the kit says, and lets us in. Says hello under the participant's
+ * name and leaves; does not log in, so that the server gives it no work.
+ */
+export async function checkLeague(
+  patient: Patient,
+  drivers: readonly Driver[],
+  logger: Logger,
+): Promise<readonly Fault[]> {
+  const { kit, clock, timeoutMs } = patient
+  await using cell = createCell(
+    kit.type === 'admin' ? `_admin_${randomUUID()}` : kit.name,
+    { drivers, clock, logger, registry: createFobsRegistry(coreCodecs) },
+    {
+      ownName: kit.name,
+      identities: provenIdentities(kit),
+      forwards: false,
+    },
+  )
+  const connector = cell.dial(serverUrl(kit), linkSecurity(kit), { expectedName: SERVER_CELL })
+  const faults = await within<readonly Fault[]>(clock, timeoutMs, (report) => {
+    connector.on('connected', () => report([]))
+    connector.on('failed', (failure) => report([failureFault(patient, failure)]))
+    connector.on('refused', (refusal) => report(refusalFaults(patient, refusal)))
+  })
+  return faults === 'timeout' ? [protocolFault(patient, 'nothing')] : faults
+}
+
+function failureFault(patient: Patient, { error, reason }: ConnectorEvents['failed']): Fault {
+  const status = error instanceof TransportError ? error.details['status'] : undefined
+  if (typeof status === 'number') return httpFault(patient, `HTTP status ${status}`)
+  if (hasCode(error, 'ERR_TLS_HANDSHAKE'))
+    return {
+      code: 'handshake-failed',
+      what: `no secure connection to ${placeOf(patient)} comes about`,
+      seen: messageOf(error),
+      expected: 'a connection as the kit describes it',
+      fix: 'the log of the server says why it refused',
+    }
+  return protocolFault(patient, reason)
+}
+
+function protocolFault(patient: Patient, seen: string): Fault {
+  return {
+    code: 'other-protocol',
+    what: `what listens at ${placeOf(patient)} does not greet as the server of a league does`,
+    seen,
+    expected: `the greeting of a FLARE 2.9 or Hanse server over ${patient.kit.server.scheme}`,
+    fix: 'compare scheme and port with those of the server, and both versions',
+  }
+}
+
+function refusalFaults(
+  patient: Patient,
+  { code, reason }: ConnectorEvents['refused'],
+): readonly Fault[] {
+  // Ours is alive and well: the participant runs while we look.
+  if (code === 'name_in_use') return []
+  const { kit } = patient
+  if (code === 'identity_mismatch')
+    return [
+      {
+        code: 'server-identity',
+        what: `who answers at ${placeOf(patient)} is not the server that this kit was made for`,
+        seen: reason,
+        expected: kit.server.identity,
+        fix: 'see whether another participant of the league listens at this address',
+      },
+    ]
+  return [
+    {
+      code: 'refused',
+      what: `the server does not let '${kit.name}' in`,
+      seen: reason,
+      expected: 'a participant of this league that is not revoked',
+      fix: 'ask the project admin: hanse reinstate lets a revoked participant in again',
+    },
+  ]
+}

@@ -31,12 +31,6 @@ export interface Frame {
   readonly body: Uint8Array
 }
 
-/** Description of one array in a header. */
-export interface ArrayDescription {
-  readonly dtype: string
-  readonly shape: readonly number[]
-}
-
 /**
  * One frame as consecutive parts. The array parts are views on `arrays`, borrowed until the frame is written.
  * @throws {ClientError} `ERR_TRAINER_VALUE`

@@ -16,10 +16,10 @@ import {
   tensorFromBytes,
   WeightedSum,
 } from '@hanse/tensor'
-import type { Acceptance } from './acceptance.ts'
 import { LearningError } from '../learning-error.ts'
 import type { ValueMap } from '../model/dxo.ts'
 import { scalarOf } from '../model/numbers.ts'
+import type { Acceptance } from './acceptance.ts'
 import { Breather } from './breather.ts'
 import type { Spool, SpoolFactory } from './spool.ts'
 

@@ -8,7 +8,7 @@ function edgeRecord(module: string, type: string): RecordType {
 }
 
 /** The messages of edge devices, by class name. */
-export const edgeRecords = {
+const edgeRecords = {
   DeviceInfo: edgeRecord('device_info', 'DeviceInfo'),
   UserInfo: edgeRecord('user_info', 'UserInfo'),
   Capabilities: edgeRecord('capabilities', 'Capabilities'),

@@ -8,18 +8,16 @@ export {
   relayedNumpyCodecs,
   torchCodecs,
 } from './codec-lists.ts'
-export { edgeCodecs, edgeRecords } from './edge-records.ts'
-export { DxoObject, type FLModelFields, FLModelObject } from './model-objects.ts'
+export { edgeCodecs } from './edge-records.ts'
+export { DxoObject, FLModelObject } from './model-objects.ts'
 export { numpyReference } from './ndarray.ts'
-export { NumpyScalar, type NumpyScalarType } from './numpy-scalar.ts'
+export { NumpyScalar } from './numpy-scalar.ts'
 export { RawArray } from './raw-array.ts'
 export {
   Bin,
   BinRange,
   Feature,
-  featureTypeEnum,
   Histogram,
-  histogramTypeEnum,
   StatisticConfig,
   statisticsCodecs,
 } from './statistics.ts'

@@ -47,7 +47,7 @@ export const dxoObjectCodec: FobsCodec<DxoObject> = {
 }
 
 /** The fields of an `FLModel`; absent ones are null. */
-export interface FLModelFields {
+interface FLModelFields {
   /** A member of `paramsTypeEnum`, or the text that the sender put in its place. */
   readonly paramsType: EnumMember | string | null
   readonly params: FobsValue

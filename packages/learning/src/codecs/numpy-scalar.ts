@@ -9,7 +9,7 @@ import {
 } from '@hanse/fobs'
 
 /** The NumPy scalars that can travel; all others cannot (fobs.md §10.4). */
-export type NumpyScalarType = 'float32' | 'float64' | 'int32' | 'int64'
+type NumpyScalarType = 'float32' | 'float64' | 'int32' | 'int64'
 
 /** One NumPy number. In Python it behaves as the number it holds. */
 export class NumpyScalar implements Hashable {

@@ -18,14 +18,14 @@ const SPEC = 'nvflare.app_common.abstract.statistics_spec.'
 const DECOMPOSERS = 'nvflare.app_common.statistics.statisitcs_objects_decomposer.'
 
 /** How a histogram's bins were chosen; travels by value. */
-export const histogramTypeEnum = defineEnum(
+const histogramTypeEnum = defineEnum(
   `${SPEC}HistogramType`,
   { STANDARD: 0, QUANTILES: 1 },
   { byValue: { decomposer: `${DECOMPOSERS}HistogramTypeDecomposer` } },
 )
 
 /** What a feature's values are; travels by value. */
-export const featureTypeEnum = defineEnum(
+const featureTypeEnum = defineEnum(
   `${SPEC}DataType`,
   { INT: 0, FLOAT: 1, STRING: 2, BYTES: 3, STRUCT: 4, DATETIME: 5 },
   { byValue: { decomposer: `${DECOMPOSERS}DataTypeDecomposer` } },

@@ -82,6 +82,8 @@ describe('status --connections', () => {
       driver: 'tcp',
       mode: 'mtls',
       tlsVersion: 'TLSv1.3',
+      keyExchange: 'X25519MLKEM768',
+      messageProofs: true,
       certificateExpiry: expect.stringMatching(/^\d{4}-/),
     })
   }, 30_000)

@@ -21,6 +21,7 @@ describe.each([
       peer: null,
       mode: security,
       tlsVersion,
+      messageProofs: true,
     })
   }, 60_000)
 })

@@ -1,7 +1,14 @@
 import { type Cell, createCell } from '@hanse/cellnet'
 import { type JsonObject, systemClock } from '@hanse/contract'
 import { tcp } from '@hanse/driver-tcp'
-import { type Identity, loginSigner, loginVerifier, signToken, tokenMac } from '@hanse/pki'
+import {
+  createFrameKeyShare,
+  type Identity,
+  loginSigner,
+  loginVerifier,
+  signToken,
+  tokenMac,
+} from '@hanse/pki'
 import {
   COMMAND,
   COMMAND_HEADER,
@@ -31,6 +38,7 @@ export class AttackerServer implements AsyncDisposable {
         verifier: loginVerifier(identity, systemClock),
         mac: tokenMac(identity.key),
         clock: systemClock,
+        createKeyShare: createFrameKeyShare,
         signToken: (name, token) => signToken(identity.key, name, token),
         refusal: () => undefined,
         onRegistered: () => {},

@@ -1,8 +1,9 @@
-import type { Cell, HeaderValue } from '@hanse/cellnet'
+import type { Cell, HeaderValue, PeerLink } from '@hanse/cellnet'
 import type { AbortOptions, Clock, JsonObject, Logger } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import {
   type Credentials,
+  type Login,
   PEOPLE,
   type ProofSigner,
   participantStamp,
@@ -19,8 +20,14 @@ export interface AdminLinkComponents {
   readonly signer: ProofSigner
   readonly clock: Clock
   readonly logger: Logger
-  /** Mutual proof of identity with the server; `spec/session.md` §2. */
-  readonly register: (options: AbortOptions) => Promise<Credentials>
+  /** The link to the server, while there is one. */
+  readonly serverLink: () => PeerLink | undefined
+  /** Mutual proof of identity with the server, going on with `renews` if it can; `spec/session.md` §2. */
+  readonly register: (options: RegisterOptions) => Promise<Pick<Login, 'credentials' | 'link'>>
+}
+
+export interface RegisterOptions extends AbortOptions {
+  readonly renews: Credentials | undefined
 }
 
 export interface CommandOptions extends AbortOptions {
@@ -92,7 +99,12 @@ export class AdminLink {
 
   async #login(options: AbortOptions): Promise<void> {
     this.#token = undefined
-    this.#credentials = await this.#components.register(options)
+    const { credentials, link } = await this.#components.register({
+      ...options,
+      renews: this.#credentials,
+    })
+    this.#credentials = credentials
+    link?.open()
     const { signer } = this.#components
     const outcome = await this.#exchange(`_cert_login ${signer.name}`, {
       ...options,
@@ -119,6 +131,12 @@ export class AdminLink {
   ): Promise<CommandOutcome> {
     const command = text.split(' ', 1)[0] ?? text
     const { timeoutMs = DEFAULT_TIMEOUT_MS, headers, signal } = options
+    if (this.#components.serverLink()?.isOpen === false)
+      throw new AdminError(
+        'ERR_SESSION_ENDED',
+        'the connection was lost and is back',
+        'run the command again',
+      )
     const reply = await this.#components.cell.request(
       SERVER_CELL,
       PEOPLE.channel,

@@ -8,8 +8,8 @@ import {
   PlatformError,
 } from '@hanse/contract'
 import type { JobSigner } from '@hanse/jobs'
-import { loginSigner, loginVerifier } from '@hanse/pki'
-import type { AdminKit } from '@hanse/provision'
+import { createFrameKeyShare, loginSigner, loginVerifier } from '@hanse/pki'
+import { type AdminKit, readKnownServer, rememberServer } from '@hanse/provision'
 import { abortableDelay, joinWords, login, SessionError } from '@hanse/session'
 import { AdminError } from './admin-error.ts'
 import { AdminLink, type CommandOptions } from './admin-link.ts'
@@ -83,19 +83,31 @@ export async function openSession(
     ['__identity_name__', kit.name],
   ])
   try {
-    const cell = await connectCell(kit, components, { signal })
+    const { cell, connector } = await connectCell(kit, components, { signal })
     try {
       const link = new AdminLink({
         cell,
         signer,
         clock,
         logger,
-        register: async (registerOptions) => {
+        serverLink: () => connector.link,
+        register: async ({ renews, ...registerOptions }) => {
           const verifier = loginVerifier(kit.identity, clock)
-          const { credentials } = await login(
-            { cell, signer, verifier, clock, logger },
+          const known = await readKnownServer(kit)
+          const result = await login(
+            {
+              cell,
+              signer,
+              verifier,
+              clock,
+              logger,
+              createKeyShare: createFrameKeyShare,
+              link: () => connector.link,
+            },
             {
               ...registerOptions,
+              renews,
+              expectedCapabilities: known.capabilities,
               kind: 'admin',
               project: kit.project,
               serverIdentity: kit.server.identity,
@@ -107,7 +119,8 @@ export async function openSession(
           ).catch((error: unknown) => {
             throw explained(error)
           })
-          return credentials
+          await rememberServer(kit, known, result.capabilities)
+          return result
         },
       })
       await link.login({ signal })
@@ -139,7 +152,7 @@ export async function openSession(
 /** A failed login in words that say what to do. */
 function explained(error: unknown): unknown {
   if (!(error instanceof SessionError)) return error
-  if (error.code === 'ERR_SERVER_IDENTITY')
+  if (error.code === 'ERR_SERVER_IDENTITY' || error.code === 'ERR_DOWNGRADE')
     return new AdminError(
       'ERR_SERVER_IDENTITY',
       error.message,

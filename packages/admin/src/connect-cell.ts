@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { type Cell, type ConnectorEvents, createCell } from '@hanse/cellnet'
+import { type Cell, type Connector, type ConnectorEvents, createCell } from '@hanse/cellnet'
 import { type AbortOptions, type Clock, type Driver, hasCode, type Logger } from '@hanse/contract'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { type AdminKit, linkSecurity, provenIdentities, serverUrl } from '@hanse/provision'
@@ -21,7 +21,7 @@ export async function connectCell(
   kit: AdminKit,
   { drivers, clock, logger }: ConnectComponents,
   { signal }: AbortOptions,
-): Promise<Cell> {
+): Promise<{ readonly cell: Cell; readonly connector: Connector }> {
   const cell = createCell(
     `_admin_${randomUUID()}`,
     {
@@ -38,8 +38,7 @@ export async function connectCell(
     },
   )
   try {
-    await firstLink(cell, kit, signal)
-    return cell
+    return { cell, connector: await firstLink(cell, kit, signal) }
   } catch (error) {
     await cell[Symbol.asyncDispose]()
     throw error
@@ -50,12 +49,15 @@ async function firstLink(
   cell: Cell,
   kit: AdminKit,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<Connector> {
   const { server } = kit
   const address = `${server.host}:${server.port}`
   signal?.throwIfAborted()
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const connector = cell.dial(serverUrl(kit), linkSecurity(kit), { expectedName: SERVER_CELL })
+  const connector = cell.dial(serverUrl(kit), linkSecurity(kit), {
+    expectedName: SERVER_CELL,
+    proofs: true,
+  })
   const onAbort = () => reject(signal?.reason)
   signal?.addEventListener('abort', onAbort, { once: true })
   using _connected = connector.on('connected', () => resolve())
@@ -65,6 +67,7 @@ async function firstLink(
   using _refused = connector.on('refused', (refusal) => reject(refused(address, refusal)))
   try {
     await promise
+    return connector
   } finally {
     signal?.removeEventListener('abort', onAbort)
   }

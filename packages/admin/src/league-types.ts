@@ -144,6 +144,7 @@ const connectionSchema = z.object({
   address: z.string(),
   tlsVersion: z.string().nullable(),
   keyExchange: z.string().nullable(),
+  messageProofs: z.boolean(),
   certificateExpiry: z.string().nullable(),
   bytesSent: z.number(),
   bytesReceived: z.number(),

@@ -15,6 +15,7 @@ import {
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import {
+  createFrameKeyShare,
   generatePrivateKey,
   type Identity,
   issueLeaf,
@@ -295,6 +296,7 @@ export class TestServer implements AsyncDisposable {
     const mac = tokenMac(key)
     const guard = createTokenGuard({
       mac,
+      clock,
       verifySignature: (text, signature) => verifyText(key.publicKey, text, signature),
       objection: () => undefined,
       isOwnJob: () => false,
@@ -309,6 +311,7 @@ export class TestServer implements AsyncDisposable {
         verifier: loginVerifier(identity, clock),
         mac,
         clock,
+        createKeyShare: createFrameKeyShare,
         signToken: (name, token) => signToken(key, name, token),
         refusal: () => undefined,
         onRegistered: () => {},

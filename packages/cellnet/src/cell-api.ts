@@ -67,6 +67,10 @@ export interface RequestOptions extends AbortOptions {
   readonly headers?: Readonly<Record<string, HeaderValue>> | undefined
   /** Encrypt end to end; the reply comes encrypted too. */
   readonly secure?: boolean | undefined
+  /**
+   * Send over this link, also while it is closed to other messages: for logins. Plain channels only.
+   */
+  readonly via?: PeerLink | undefined
   /** Failures are of interest at debug level only. */
   readonly optional?: boolean | undefined
 }

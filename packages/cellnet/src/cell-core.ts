@@ -94,6 +94,7 @@ export class CellCore implements MessagePort {
         logger,
         registry,
         randomId: components.randomId,
+        sessionOf: (link) => peers.sessionOf(link),
         route: (message) => this.#sender.route(message),
         transmit: (message, session, abort) => this.#transmit(message, session, abort),
       },

@@ -3,6 +3,8 @@ import { PlatformError } from '@hanse/contract'
 export type CellErrorCode =
   /** The peer broke the framing rules; its connection cannot be used again. */
   | 'ERR_FRAME'
+  /** A message that does not come from who logged in over its link; nothing over the link can be believed. */
+  | 'ERR_PROOF'
   /** Headers that cannot be decoded, or are too large to be sent. */
   | 'ERR_HEADERS'
   /** A name that is no FQCN. */

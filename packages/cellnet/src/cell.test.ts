@@ -465,9 +465,8 @@ describe('links', () => {
         resolve()
       }),
     )
-    const site = cell('site-1', network, {}, { capabilities: ['x/1'] })
+    const site = cell('site-1', network)
     await nextEvent(site.dial(SERVER_URL, CLEAR), 'connected')
-    expect(server.peers.get('site-1')?.properties.get('hanse')).toEqual(['x/1'])
     await site[Symbol.asyncDispose]()
     await gone
     expect(seen).toEqual(['+site-1 passive', '-site-1'])

@@ -32,7 +32,6 @@ import type { OfferLimits } from './downloads/download-offers.ts'
 import type { PullLimits } from './downloads/download-puller.ts'
 import { createDownloads, type Downloads } from './downloads/downloads.ts'
 import type { IncomingFilter, OutgoingFilter } from './filters.ts'
-import type { HeaderValue } from './headers.ts'
 import { HandlerTable } from './messages/handler-table.ts'
 import type { MisdeedCode, ReportMisdeed } from './misdeed.ts'
 import type { PeerLink } from './peer-link.ts'
@@ -40,7 +39,7 @@ import type { ReturnCode } from './return-code.ts'
 import { parseFqcn } from './routing/fqcn.ts'
 import { type LinkPolicy, type PeerEvents, PeerTable } from './routing/peer-table.ts'
 import { createNameResolver } from './security/name-resolver.ts'
-import { HANSE_PROPERTY } from './sfm/greeting.ts'
+import { PROOF_CAPABILITY } from './sfm/greeting.ts'
 import { Session, type SessionOptions } from './sfm/session.ts'
 import { StreamedRequests } from './streamed-requests.ts'
 import type { RandomSource } from './streams/random-source.ts'
@@ -69,8 +68,6 @@ export interface CellOptions {
   readonly ownName?: string | undefined
   /** FQCN prefix → common name its certificate must carry; for a client `server` → the server's identity. */
   readonly identities?: ReadonlyMap<string, string> | undefined
-  /** Capabilities announced to Hanse peers under `hanse` in HELLO and READY. */
-  readonly capabilities?: readonly string[] | undefined
   /** Whether messages for other cells are passed on; default true. */
   readonly forwards?: boolean | undefined
   /** Silence after which a peer is pinged; default 20 s. */
@@ -139,7 +136,6 @@ class LinkedCell implements Cell {
   readonly #streamed: StreamedRequests
   /** Which streamed requests keep their references, by channel and topic. */
   readonly #passThrough = new HandlerTable<boolean>()
-  readonly #properties: ReadonlyMap<string, HeaderValue>
   readonly #sessionOptions: SessionOptions
   readonly #random: () => number
   readonly #maxUnadmitted: number
@@ -162,7 +158,6 @@ class LinkedCell implements Cell {
     this.#closeTimeoutMs = options.closeTimeoutMs ?? 500
     for (const driver of components.drivers)
       for (const scheme of driver.schemes) this.#drivers.set(scheme, driver)
-    this.#properties = new Map([[HANSE_PROPERTY, [...(options.capabilities ?? [])]]])
     this.#sessionOptions = {
       heartbeatIntervalMs: options.heartbeatIntervalMs ?? 20_000,
       maxMissedPongs: options.maxMissedPongs ?? 3,
@@ -397,7 +392,7 @@ class LinkedCell implements Cell {
         connection,
         role,
         self: this.fqcn,
-        properties: this.#properties,
+        capabilities: policy.proofs === true ? [PROOF_CAPABILITY] : [],
         clock: this.#clock,
         logger: this.#logger,
         admit: (candidate, fqcn) =>
@@ -473,6 +468,7 @@ class LinkedCell implements Cell {
 function misdeedOf(reason: Error, role: 'active' | 'passive'): MisdeedCode | undefined {
   if (hasCode(reason, 'ERR_FRAME_LENGTH')) return 'frame_length'
   if (hasCode(reason, 'ERR_FRAME')) return 'frame'
+  if (hasCode(reason, 'ERR_PROOF')) return 'proof'
   if (hasCode(reason, 'ERR_HEADERS')) return 'headers'
   // A listener that does not answer is slow, or no cell.
   if (hasCode(reason, 'ERR_HANDSHAKE_TIMEOUT') && role === 'passive') return 'no_greeting'

@@ -6,6 +6,7 @@ import type { PeerLink } from './peer-link.ts'
  * - `forged_origin`: a message in the name of a cell that the peer may not speak for
  * - `frame`: bytes that are no frame, or a frame at the wrong time
  * - `frame_length`: a frame that is longer than its sender may send, or shorter than a frame can be
+ * - `proof`: a message without the code that all of its link must carry, or with a wrong one
  * - `headers`: headers that cannot be read, or lack what every message has
  * - `body`: a body that is not what its encoding says, or holds a type that we do not take
  * - `no_greeting`: a connection that did not say in time who it is
@@ -16,6 +17,7 @@ export type MisdeedCode =
   | 'forged_origin'
   | 'frame'
   | 'frame_length'
+  | 'proof'
   | 'headers'
   | 'body'
   | 'no_greeting'

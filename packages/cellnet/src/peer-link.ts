@@ -1,5 +1,5 @@
 import type { Connection } from '@hanse/contract'
-import type { HeaderValue } from './headers.ts'
+import type { PeerLinkProofs } from './sfm/link-proofs.ts'
 
 /** A directly connected cell and the connection that leads to it. */
 export interface PeerLink {
@@ -11,6 +11,11 @@ export interface PeerLink {
   readonly role: 'active' | 'passive'
   /** Milliseconds since the epoch. */
   readonly connectedAt: number
-  /** What the peer said of itself in HELLO or READY, e.g. the capabilities under `hanse`. */
-  readonly properties: ReadonlyMap<string, HeaderValue>
+  /** What the peer offers beside stock's protocol, by name and version; nothing of a stock peer. */
+  readonly capabilities: readonly string[]
+  readonly proofs: PeerLinkProofs
+  /** Whether messages are routed over the link. */
+  readonly isOpen: boolean
+  /** Lets messages be routed over a link where proofs were offered: its peer has logged in. */
+  open(): void
 }

@@ -35,6 +35,11 @@ export interface ConnectionInfo {
   readonly peerCertificateExpiry?: number | undefined
   /** SHA-256 of the peer's leaf certificate, hexadecimal. */
   readonly peerFingerprint?: string | undefined
+  /**
+   * What both ends of one TLS connection know alike and nobody else can make (RFC 9266, `tls-exporter`); 32 bytes,
+   * hexadecimal. Absent on clear links and below TLS 1.3.
+   */
+  readonly channelBinding?: string | undefined
   /** Longest frame that the peer takes, where the driver knows a limit; `send` refuses longer ones. */
   readonly maxSendBytes?: number | undefined
 }

@@ -11,6 +11,7 @@ export {
   TransportError,
   type TransportErrorCode,
 } from './driver.ts'
+export { FRAME_CODE_BYTES, type FrameProofs } from './frame-proofs.ts'
 export {
   type BlobInfo,
   type ByteRange,

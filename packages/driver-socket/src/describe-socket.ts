@@ -39,6 +39,7 @@ function describeTls(socket: TLSSocket, addresses: ConnectionInfo): SocketDescri
   const info: ConnectionInfo = {
     ...addresses,
     tlsVersion: socket.getProtocol() ?? undefined,
+    channelBinding: channelBinding(socket),
     keyExchange: typeof group === 'string' ? group : undefined,
     peerCertificateExpiry: certificate?.validToDate.getTime(),
     peerFingerprint: certificate?.fingerprint256.replaceAll(':', '').toLowerCase(),
@@ -46,4 +47,12 @@ function describeTls(socket: TLSSocket, addresses: ConnectionInfo): SocketDescri
   // A subject with several common names has none that could be relied on; Node lists them as an array.
   const name: unknown = certificate?.toLegacyObject().subject?.CN
   return { info, peerName: typeof name === 'string' ? name : undefined }
+}
+
+/** Before TLS 1.3 an exporter may be the same for two connections (RFC 9266, section 4.2). */
+function channelBinding(socket: TLSSocket): string | undefined {
+  if (socket.getProtocol() !== 'TLSv1.3') return undefined
+  return socket
+    .exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0))
+    .toString('hex')
 }

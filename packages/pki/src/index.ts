@@ -6,6 +6,7 @@ export {
   parseCertificates,
 } from './certificate.ts'
 export { formatFingerprint, sha256Hex } from './fingerprint.ts'
+export { createFrameKeyShare, type FrameKeyOptions, type FrameKeyShare } from './frame-proofs.ts'
 export {
   type Identity,
   type IdentityTexts,

@@ -31,6 +31,8 @@ export type PkiErrorCode =
   | 'ERR_KEY_FORMAT'
   /** The private key belongs to another certificate. */
   | 'ERR_KEY_MISMATCH'
+  /** The other side's part of a key agreement is no public key. */
+  | 'ERR_KEY_SHARE'
   /** Not a signature by the key of the certificate that came with it. */
   | 'ERR_SIGNATURE'
   /** A certificate cannot be issued with these values. */

@@ -4,6 +4,7 @@ export {
   type ConfinementLevel,
   DEFAULT_HANSE_SETTINGS,
   type HanseSettings,
+  type LinkRequirements,
   type TrainerRuntime,
 } from './kit/hanse-settings.ts'
 export type { AdminKit, Kit, KitServer, ServerKit, SiteKit } from './kit/kit.ts'
@@ -13,6 +14,7 @@ export type {
   ServerSettings,
   SiteSettings,
 } from './kit/kit-settings.ts'
+export { type KnownServer, readKnownServer, rememberServer } from './kit/known-server.ts'
 export { type LoadKitOptions, loadKit } from './kit/load-kit.ts'
 export { linkSecurity, provenIdentities, serverUrl } from './kit/server-link.ts'
 export { MAX_PROJECT_CHARACTERS, parseProject } from './project/parse-project.ts'

@@ -118,6 +118,7 @@ export async function runServer(options: RunServerOptions): Promise<void> {
   const guard = guardMessages({
     cell,
     kit,
+    clock,
     isOwnJob: (link) => processes.owns(link),
     objection: (claims) =>
       revocations.objection(claims.name) ??

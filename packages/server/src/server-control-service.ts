@@ -203,14 +203,15 @@ export class ServerControlService implements ServerControl {
     const links = [...this.#components.cell.peers.values()]
     return links
       .filter(({ connection }) => connection.info.driver !== 'pipe')
-      .map(({ fqcn, peerName, connection, connectedAt }) => ({
+      .map(({ fqcn, peerName, connection, connectedAt, proofs }) => ({
         cell: fqcn,
         peer: peerName ?? null,
         driver: connection.info.driver,
         mode: connection.info.mode,
         address: connection.info.remoteAddress,
         tlsVersion: connection.info.tlsVersion ?? null,
-        keyExchange: connection.info.keyExchange ?? null,
+        keyExchange: connection.info.keyExchange ?? proofs.report.keyExchange ?? null,
+        messageProofs: proofs.active,
         certificateExpiry: isoTime(connection.info.peerCertificateExpiry),
         bytesSent: connection.bytesSent,
         bytesReceived: connection.bytesReceived,

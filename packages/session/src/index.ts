@@ -17,6 +17,7 @@ export {
   type RefusedMessage,
   type TokenGuard,
   type TokenGuardComponents,
+  type TokenGuardOptions,
 } from './authentication/token-guard.ts'
 export {
   type ApplicationReturnCode,
@@ -45,6 +46,7 @@ export {
 } from './commands/site-commands.ts'
 export { EXIT_CODE } from './exit-code.ts'
 export { fobsOfJson, jsonOfFobs, textIn } from './json-values.ts'
+export type { KeyShare, KeyShareFactory } from './login/key-agreement.ts'
 export { type Login, type LoginComponents, type LoginOptions, login } from './login/login.ts'
 export {
   type ProofClaim,

@@ -3,6 +3,8 @@ import { PlatformError } from '@hanse/contract'
 export type SessionErrorCode =
   | 'ERR_SERVER_UNREACHABLE'
   | 'ERR_SERVER_IDENTITY'
+  /** The server offers less than it did before. */
+  | 'ERR_DOWNGRADE'
   | 'ERR_LOGIN_REFUSED'
   | 'ERR_LOGIN_PROTOCOL'
   | 'ERR_MESSAGE_SHAPE'

@@ -1,4 +1,4 @@
-import { type Cell, type Connector, createCell } from '@hanse/cellnet'
+import { type Cell, type Connector, createCell, type LinkPolicy } from '@hanse/cellnet'
 import type { LinkSecurity } from '@hanse/contract'
 import { coreCodecs, createFobsRegistry, type FobsRegistry } from '@hanse/fobs'
 import { MemoryNetwork } from '../../cellnet/test/memory-driver.ts'
@@ -21,14 +21,15 @@ export class LinkedCells implements AsyncDisposable {
 
   static async open(
     registry: FobsRegistry = createFobsRegistry(coreCodecs, platformCodecs, adminCodecs),
+    policy: Pick<LinkPolicy, 'proofs'> = {},
   ): Promise<LinkedCells> {
     const cells = new LinkedCells(registry)
-    await cells.listen()
+    await cells.listen(policy)
     return cells
   }
 
-  async listen(): Promise<void> {
-    await this.server.listen(SERVER_URL, CLEAR, { adminNames: true })
+  async listen(policy: Pick<LinkPolicy, 'proofs'> = {}): Promise<void> {
+    await this.server.listen(SERVER_URL, CLEAR, { adminNames: true, ...policy })
   }
 
   /** A cell without a link. */
@@ -49,8 +50,8 @@ export class LinkedCells implements AsyncDisposable {
     return cell
   }
 
-  async link(cell: Cell): Promise<Connector> {
-    const connector = cell.dial(SERVER_URL, CLEAR)
+  async link(cell: Cell, policy: Pick<LinkPolicy, 'proofs'> = {}): Promise<Connector> {
+    const connector = cell.dial(SERVER_URL, CLEAR, policy)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     connector.on('connected', () => resolve())
     connector.on('refused', ({ reason }) => reject(new Error(reason)))

@@ -70,7 +70,7 @@ export class MessageSender {
     const fault = this.#filter(headers, hopName(hop.session), false)
     if (fault !== undefined) return fault
     if (!transit && headers.get(HEADER.serverTransit) === true) {
-      hop = this.#firstHop({ ...message, replyVia: undefined }, destination, true)
+      hop = this.#firstHop({ ...message, via: undefined }, destination, true)
       if (hop.kind !== 'hop') return hop
       headers.set(HEADER.to, hopName(hop.session))
     }
@@ -164,9 +164,8 @@ export class MessageSender {
   }
 
   #firstHop(message: OutgoingMessage, destination: string, transit: boolean): RoutedMessage {
-    const { replyVia } = message
-    if (replyVia !== undefined && !replyVia.isClosed && !transit)
-      return { kind: 'hop', session: replyVia }
+    const { via } = message
+    if (via !== undefined && !via.isClosed && !transit) return { kind: 'hop', session: via }
     const choice = this.#choose(destination, transit, [], undefined)
     if (choice.kind === 'local') return choice
     const session = choice.kind === 'hop' ? this.#components.peers.session(choice.fqcn) : undefined
@@ -185,7 +184,7 @@ export class MessageSender {
     const { self, peers } = this.#components
     return nextHop({ self, destination, serverTransit, route, cameFrom }, (fqcn) => {
       const session = peers.session(fqcn)
-      return session?.link !== undefined && !session.isClosed
+      return session?.link !== undefined && session.isOpen
     })
   }
 

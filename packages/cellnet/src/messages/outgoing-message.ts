@@ -12,8 +12,10 @@ export interface OutgoingMessage {
   readonly payloadBytes: number
   readonly priority: MessagePriority
   readonly secure: boolean
-  /** For a reply: the link its request came in by, which it goes back over. */
-  readonly replyVia?: Session | undefined
+  /**
+   * The link to go over, open or not: for a reply the one its request came in by, for a login the one to be opened.
+   */
+  readonly via?: Session | undefined
 }
 
 /** Where a message goes, its headers complete. */

@@ -2,6 +2,7 @@ import { type AbortOptions, type Clock, type Logger, messageOf as textOf } from 
 import type { FobsRegistry } from '@hanse/fobs'
 import type { ReplyMessage, RequestOptions } from '../cell-api.ts'
 import { HEADER, type HeaderValue, textHeader } from '../headers.ts'
+import type { PeerLink } from '../peer-link.ts'
 import type { ReturnCode } from '../return-code.ts'
 import type { Session } from '../sfm/session.ts'
 import { decodeBody, type EncodedBody, encodeBody } from './body-codec.ts'
@@ -24,6 +25,7 @@ export interface PlainRequestsComponents {
   readonly registry: FobsRegistry
   /** A UUID version 4. */
   readonly randomId: () => string
+  readonly sessionOf: (link: PeerLink) => Session | undefined
   readonly route: (message: OutgoingMessage) => RoutedMessage
   readonly transmit: (
     message: OutgoingMessage,
@@ -127,7 +129,11 @@ export class PlainRequests {
     if (this.#closed) return this.#failure('comm_error', 'the cell is closed')
     if (this.#table.isFull)
       return this.#failure('comm_error', `${this.#table.size} requests are under way; no more`)
-    const message = requestMessage(target, channel, topic, requestId, body, options)
+    const via = options.via && this.#components.sessionOf(options.via)
+    if (options.via !== undefined && via === undefined)
+      return this.#failure('target_unreachable', `the link to ${options.via.fqcn} is gone`)
+    const request = requestMessage(target, channel, topic, requestId, body, options)
+    const message = { ...request, via }
     const routed = this.#components.route(message)
     if (routed.kind === 'failed') return this.#failure(routed.returnCode, routed.error)
 

@@ -102,7 +102,7 @@ export class RequestServer {
         payloadBytes: 0,
         priority: 'control',
         secure: false,
-        replyVia: message.session,
+        via: message.session,
       },
       () => {},
     )
@@ -171,7 +171,7 @@ export class RequestServer {
       payloadBytes: body.length,
       priority: priorityOf(body.length),
       secure,
-      replyVia: request.session,
+      via: request.session,
     }
     this.#sendTracked(message, (result) => {
       this.#components.logger.warn('a reply could not be sent', {

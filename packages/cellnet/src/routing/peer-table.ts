@@ -10,6 +10,11 @@ import { isAdminName, isBelow } from './fqcn.ts'
 export interface LinkPolicy {
   /** Admin names may come in here; `spec/transport.md` §8.1. */
   readonly adminNames?: boolean | undefined
+  /**
+   * Offer message proofs. If the peer does so too, nothing but logins crosses the link until
+   * {@link PeerLink.open}.
+   */
+  readonly proofs?: boolean | undefined
   /** The only cell expected on this link. */
   readonly expectedName?: string | undefined
   /** Says why a name is not welcome, or `undefined` if it is. */
@@ -73,8 +78,10 @@ export class PeerTable {
     return this.#sessions.get(fqcn)
   }
 
-  sessions(): Session[] {
-    return [...this.#sessions.values()]
+  /** The session of an admitted link that is still there. */
+  sessionOf(link: PeerLink): Session | undefined {
+    const session = this.#sessions.get(link.fqcn)
+    return session?.link === link ? session : undefined
   }
 
   /** Decides on `session`, which gave the name `fqcn`, and reserves the name for it. */

@@ -39,12 +39,14 @@ const headerMap = fc
 describe('frames of stock cells', () => {
   it.each(capturedFrames)('decode as captured and encode to the same bytes: $name', (frame) => {
     const { bytes, decoded } = frame
-    const { headers, payload, ...prefix } = decodeFrame(bytes)
-    expect(prefix).toEqual({
+    const prefix = decodeFrame(bytes)
+    const { headers, payload } = prefix
+    expect(prefix).toMatchObject({
       type: decoded.prefix.type,
       appId: decoded.prefix.app_id,
       streamId: decoded.prefix.stream_id,
       sequence: decoded.prefix.sequence,
+      proven: false,
     })
     const isData = prefix.type === FRAME.data
     const section = isData ? headers : payload
@@ -75,14 +77,14 @@ describe('frames', () => {
         }),
         fc.uint8Array({ maxLength: 300 }),
         fc.uint8Array({ maxLength: 300 }),
-        (prefix, headers, payload) => {
-          const bytes = Buffer.concat([
-            encodePrefix(prefix, headers.length, payload.length),
-            headers,
-            payload,
-          ])
-          const frame = decodeFrame(bytes)
+        fc.option(fc.uint8Array({ minLength: 16, maxLength: 16 }), { nil: undefined }),
+        (fields, headers, payload, code = new Uint8Array(0)) => {
+          const prefix = { ...fields, proven: code.length > 0 }
+          const front = encodePrefix(prefix, headers.length + code.length, payload.length)
+          const frame = decodeFrame(Buffer.concat([front, headers, code, payload]))
           expect(frame).toMatchObject(prefix)
+          expect(hexOf(frame.prefix)).toBe(hexOf(front))
+          expect(hexOf(frame.code)).toBe(hexOf(code))
           expect(hexOf(frame.headers)).toBe(hexOf(headers))
           expect(hexOf(frame.payload)).toBe(hexOf(payload))
         },
@@ -108,6 +110,12 @@ describe('frames', () => {
       new Uint8Array(10),
     ])
     bytes.writeUInt16BE(11, 4)
+    expect(() => decodeFrame(bytes)).toThrow(expect.objectContaining({ code: 'ERR_FRAME' }))
+  })
+
+  it('refuse a code where there is no room for one', () => {
+    const prefix = { type: 1, appId: 1, streamId: 1, sequence: 1, proven: true }
+    const bytes = Buffer.concat([encodePrefix(prefix, 15, 20), new Uint8Array(35)])
     expect(() => decodeFrame(bytes)).toThrow(expect.objectContaining({ code: 'ERR_FRAME' }))
   })
 
@@ -173,10 +181,14 @@ describe('header maps', () => {
 describe('greetings', () => {
   it('say the name as stock cells do, and ours on top', () => {
     const greeting = decodeGreeting(
-      encodeGreeting({ fqcn: 'site-1', timestampSeconds: 2, properties: new Map([['hanse', []]]) }),
+      encodeGreeting({ fqcn: 'site-1', timestampSeconds: 2, capabilities: ['x/1'] }),
     )
-    expect(greeting).toMatchObject({ fqcn: 'site-1', isHanse: true, refusal: undefined })
-    expect([...greeting.properties.keys()]).toEqual(['endpoint_name', 'timestamp', 'fqcn', 'hanse'])
+    expect(greeting).toEqual({
+      fqcn: 'site-1',
+      isHanse: true,
+      capabilities: ['x/1'],
+      refusal: undefined,
+    })
   })
 
   it('carry a refusal that stock cells cannot take for a READY', () => {

@@ -33,15 +33,21 @@ export interface Refusal {
 export interface Greeting {
   /** Trimmed, not yet checked; `''` if absent. */
   readonly fqcn: string
-  /** All keys, ours and foreign. */
-  readonly properties: ReadonlyMap<string, HeaderValue>
-  /** The peer announced the capability `hanse`. */
+  /** The peer announced itself as one of ours. */
   readonly isHanse: boolean
+  /** What it offers beside stock's protocol, by name and version. */
+  readonly capabilities: readonly string[]
   readonly refusal: Refusal | undefined
 }
 
-/** Key under which Hanse peers announce themselves; stock peers keep unknown keys and do nothing with them. */
-export const HANSE_PROPERTY = 'hanse'
+/** Capability of message proofs: a code on every message, under keys agreed on at login. */
+export const PROOF_CAPABILITY = 'proof/1'
+/**
+ * Key under which Hanse peers announce themselves and list their capabilities; stock peers keep unknown keys and do
+ * nothing with them.
+ */
+const HANSE_PROPERTY = 'hanse'
+const MAX_CAPABILITIES = 32
 const REFUSAL_PROPERTY = 'hanse_refused'
 const MAX_REASON_LENGTH = 500
 
@@ -51,10 +57,15 @@ export function decodeGreeting(payload: Uint8Array): Greeting {
   const name = properties.get('endpoint_name')
   return {
     fqcn: typeof name === 'string' ? name.trim() : '',
-    properties,
     isHanse: properties.has(HANSE_PROPERTY),
+    capabilities: capabilitiesIn(properties.get(HANSE_PROPERTY)),
     refusal: readRefusal(properties.get(REFUSAL_PROPERTY)),
   }
+}
+
+function capabilitiesIn(value: HeaderValue | undefined): string[] {
+  if (!Array.isArray(value)) return []
+  return value.slice(0, MAX_CAPABILITIES).filter((one) => typeof one === 'string')
 }
 
 function readRefusal(value: HeaderValue | undefined): Refusal | undefined {
@@ -76,14 +87,14 @@ function printable(text: string): string {
 export function encodeGreeting(greeting: {
   readonly fqcn: string
   readonly timestampSeconds: number
-  readonly properties: ReadonlyMap<string, HeaderValue>
+  readonly capabilities: readonly string[]
 }): Uint8Array {
   return encodeMap(
     new Map<string, HeaderValue>([
       ['endpoint_name', greeting.fqcn],
       ['timestamp', greeting.timestampSeconds],
       ['fqcn', greeting.fqcn],
-      ...greeting.properties,
+      [HANSE_PROPERTY, [...greeting.capabilities]],
     ]),
   )
 }

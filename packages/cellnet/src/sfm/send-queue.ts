@@ -1,7 +1,7 @@
-import type { Connection } from '@hanse/contract'
+import { type Connection, FRAME_CODE_BYTES, type FrameProofs } from '@hanse/contract'
 import { CellError } from '../cell-error.ts'
 import type { MessagePriority } from '../message-port.ts'
-import { encodePrefix, type FramePrefix, PREFIX_BYTES } from './frame.ts'
+import { encodePrefix, FRAME, type FramePrefix, PREFIX_BYTES } from './frame.ts'
 
 /** Frames handed to the connection together; a later control frame waits for these at most. */
 const IN_FLIGHT_BYTES = 64 * 1024
@@ -14,7 +14,7 @@ export interface SendQueueOptions {
 }
 
 interface QueuedFrame {
-  readonly prefix: Omit<FramePrefix, 'sequence'>
+  readonly prefix: Omit<FramePrefix, 'sequence' | 'proven'>
   readonly headers: Uint8Array
   readonly payload: readonly Uint8Array[]
   readonly payloadBytes: number
@@ -40,6 +40,7 @@ export class SendQueue {
   #sequence = 0
   #failure: unknown
   #held = false
+  #proofs: FrameProofs | undefined
   #roomWaiters: (() => void)[] = []
 
   constructor(connection: Connection, options: SendQueueOptions) {
@@ -61,12 +62,17 @@ export class SendQueue {
     this.#pump()
   }
 
+  /** From now on every message that leaves carries its code. */
+  prove(proofs: FrameProofs): void {
+    this.#proofs = proofs
+  }
+
   /**
    * Resolves when the frame was written; its parts are borrowed until then.
    * @throws {CellError} `ERR_LIMIT`, `ERR_HEADERS`; what ended the connection; `signal.reason`
    */
   send(
-    prefix: Omit<FramePrefix, 'sequence'>,
+    prefix: Omit<FramePrefix, 'sequence' | 'proven'>,
     headers: Uint8Array,
     payload: readonly Uint8Array[],
     priority: MessagePriority,
@@ -147,11 +153,11 @@ export class SendQueue {
   }
 
   #write(frame: QueuedFrame): void {
-    let prefix: Uint8Array
+    let parts: Uint8Array[]
     // Numbered in the order of sending, first frame 1.
     const sequence = (this.#sequence + 1) & 0xffff
     try {
-      prefix = encodePrefix({ ...frame.prefix, sequence }, frame.headers.length, frame.payloadBytes)
+      parts = this.#complete(frame, sequence)
     } catch (error) {
       this.#left(frame)
       frame.settle(error)
@@ -166,7 +172,21 @@ export class SendQueue {
       frame.settle(error)
       this.#pump()
     }
-    this.#connection.send([prefix, frame.headers, ...frame.payload]).then(() => done(), done)
+    this.#connection.send(parts).then(() => done(), done)
+  }
+
+  /** Control frames carry no code: they say that somebody lives, and nothing acts on more. */
+  #complete(
+    { prefix, headers, payload, payloadBytes }: QueuedFrame,
+    sequence: number,
+  ): Uint8Array[] {
+    const proofs = prefix.type === FRAME.data ? this.#proofs : undefined
+    const headerBytes = headers.length + (proofs === undefined ? 0 : FRAME_CODE_BYTES)
+    const proven = proofs !== undefined
+    const front = encodePrefix({ ...prefix, sequence, proven }, headerBytes, payloadBytes)
+    if (proofs === undefined) return [front, headers, ...payload]
+    const code = proofs.seal([front, headers, ...(proofs.coversPayload ? payload : [])])
+    return [front, headers, code, ...payload]
   }
 
   #left(frame: QueuedFrame): void {

@@ -7,7 +7,6 @@ import {
   TransportError,
 } from '@hanse/contract'
 import { CellError } from '../cell-error.ts'
-import type { HeaderValue } from '../headers.ts'
 import type { MessagePriority } from '../message-port.ts'
 import type { PeerLink } from '../peer-link.ts'
 import { fqcnFault } from '../routing/fqcn.ts'
@@ -17,8 +16,10 @@ import {
   encodeGreeting,
   encodeRefusal,
   type Greeting,
+  PROOF_CAPABILITY,
   type RefusalCode,
 } from './greeting.ts'
+import { LinkProofs } from './link-proofs.ts'
 import { SendQueue } from './send-queue.ts'
 
 /** Payload of PING and PONG: MessagePack's nil. */
@@ -51,8 +52,8 @@ export interface SessionComponents {
   readonly connection: Connection
   readonly role: 'active' | 'passive'
   readonly self: string
-  /** Keys of our own for HELLO or READY, beside the stock ones. */
-  readonly properties: ReadonlyMap<string, HeaderValue>
+  /** Capabilities that our HELLO or READY offers to Hanse peers. */
+  readonly capabilities: readonly string[]
   readonly clock: Clock
   readonly logger: Logger
   /** Decides on a peer by the name it gave and registers it: data may follow at once. */
@@ -79,6 +80,8 @@ export class Session {
   readonly #ready = Promise.withResolvers<PeerLink>()
   readonly #closed = Promise.withResolvers<Error | undefined>()
   #link: PeerLink | undefined
+  #proofs: LinkProofs | undefined
+  #isOpen = false
   #isClosed = false
   #hasData = false
   #greeting = false
@@ -119,6 +122,11 @@ export class Session {
 
   get isClosed(): boolean {
     return this.#isClosed
+  }
+
+  /** Whether messages may be routed over the link: where proofs were offered, only after the login. */
+  get isOpen(): boolean {
+    return this.#isOpen && !this.#isClosed
   }
 
   /** Resolves when the peer was admitted on both sides; rejects if the connection ends before. */
@@ -226,6 +234,7 @@ export class Session {
       return
     }
     if (frame.appId !== CELL_APP_ID) return
+    this.#proofs?.check(frame)
     this.#hasData = true
     const pending = this.#components.onData(this, frame)
     if (pending === undefined) return
@@ -261,15 +270,7 @@ export class Session {
       await this.#refuse(greeting, 'invalid_name', `not a valid cell name: ${fault}`)
       return
     }
-    // Set before admission: whoever decides sees the link that would be.
-    const link: PeerLink = {
-      fqcn,
-      peerName: this.connection.peerName,
-      connection: this.connection,
-      role: this.role,
-      connectedAt: this.#components.clock.now(),
-      properties: greeting.properties,
-    }
+    const link = this.#linkTo(greeting)
     const admission = await this.#components.admit(this, fqcn)
     if (this.#isClosed || this.#reason !== undefined) return
     if (!admission.admitted) {
@@ -285,6 +286,30 @@ export class Session {
     this.#startHeartbeat()
     this.#components.onReady(this, link)
     this.#ready.resolve(link)
+  }
+
+  #linkTo({ fqcn, capabilities }: Greeting): PeerLink {
+    const offered =
+      capabilities.includes(PROOF_CAPABILITY) &&
+      this.#components.capabilities.includes(PROOF_CAPABILITY)
+    this.#proofs = new LinkProofs(offered, this.queue)
+    this.#isOpen = !offered
+    const isOpen = (): boolean => this.isOpen
+    return {
+      fqcn,
+      peerName: this.connection.peerName,
+      connection: this.connection,
+      role: this.role,
+      connectedAt: this.#components.clock.now(),
+      capabilities,
+      proofs: this.#proofs,
+      get isOpen() {
+        return isOpen()
+      },
+      open: () => {
+        this.#isOpen = true
+      },
+    }
   }
 
   async #refuse(greeting: Greeting, code: RefusalCode, reason: string): Promise<void> {
@@ -345,7 +370,7 @@ export class Session {
     const payload = encodeGreeting({
       fqcn: this.#components.self,
       timestampSeconds: this.#components.clock.now() / 1000,
-      properties: this.#components.properties,
+      capabilities: this.#components.capabilities,
     })
     const prefix = { type, appId: 0, streamId: 1 }
     this.queue.send(prefix, NO_HEADERS, [payload], 'control').catch(() => {})

@@ -46,7 +46,17 @@ export const statusCommand: Command<HanseContext> = buildCommand({
 
 function connectionTable(connections: readonly LeagueConnection[]): string {
   return textTable(
-    ['cell', 'certificate', 'expires', 'driver', 'security', 'key exchange', 'received', 'sent'],
+    [
+      'cell',
+      'certificate',
+      'expires',
+      'driver',
+      'security',
+      'key exchange',
+      'proofs',
+      'received',
+      'sent',
+    ],
     connections.map((connection) => [
       connection.cell,
       connection.peer ?? 'none',
@@ -54,6 +64,7 @@ function connectionTable(connections: readonly LeagueConnection[]): string {
       connection.driver,
       [connection.mode, connection.tlsVersion].filter((part) => part !== null).join(' '),
       connection.keyExchange ?? 'unknown',
+      connection.messageProofs ? 'every message' : 'none',
       String(connection.bytesReceived),
       String(connection.bytesSent),
     ]),

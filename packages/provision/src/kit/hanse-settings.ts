@@ -19,6 +19,16 @@ export interface TrainerRuntime {
   readonly read: readonly string[]
 }
 
+/** What a league may ask of links beyond what stock peers can; each turns those away that cannot show it. */
+export interface LinkRequirements {
+  /** Every message proves that it comes from who logged in: no stock peers. */
+  readonly messageProofs: boolean
+  /** TLS 1.3 at the server itself. */
+  readonly tls13: boolean
+  /** A post-quantum key exchange, as only a Hanse peer reports it. */
+  readonly postQuantum: boolean
+}
+
 /** What only Hanse knows of a place, from `local/hanse.json`. */
 export interface HanseSettings {
   readonly confinement: { readonly minimum: ConfinementLevel }
@@ -27,6 +37,8 @@ export interface HanseSettings {
   readonly graceSeconds: number
   /** Address that a server listens on; sites and people have no use for it. */
   readonly listenHost: string
+  /** What a server asks of every link before it lets its peer in. */
+  readonly require: LinkRequirements
   /** Modules that the admin of this place installed and trusts; code of jobs is never one. */
   readonly plugins: readonly string[]
 }
@@ -43,6 +55,7 @@ export const DEFAULT_HANSE_FILE = {
   trainer_runtimes: DEFAULT_RUNTIMES,
   grace_seconds: 15,
   listen_host: '0.0.0.0',
+  require: { message_proofs: false, tls13: false, post_quantum: false },
   plugins: [],
 } as const
 
@@ -76,6 +89,13 @@ export const hanseSchema = z
       .prefault(DEFAULT_RUNTIMES),
     grace_seconds: z.number().min(0).max(3600).default(DEFAULT_HANSE_FILE.grace_seconds),
     listen_host: z.string().min(1).max(255).default(DEFAULT_HANSE_FILE.listen_host),
+    require: z
+      .strictObject({
+        message_proofs: z.boolean().default(false),
+        tls13: z.boolean().default(false),
+        post_quantum: z.boolean().default(false),
+      })
+      .prefault({}),
     plugins: z.array(z.string().min(1).max(4096)).max(100).default([]),
   })
   .transform(
@@ -84,6 +104,11 @@ export const hanseSchema = z
       trainerRuntimes: new Map(Object.entries(file.trainer_runtimes)),
       graceSeconds: file.grace_seconds,
       listenHost: file.listen_host,
+      require: {
+        messageProofs: file.require.message_proofs,
+        tls13: file.require.tls13,
+        postQuantum: file.require.post_quantum,
+      },
       plugins: file.plugins,
     }),
   )

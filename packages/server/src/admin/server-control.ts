@@ -88,6 +88,8 @@ export interface ConnectionStatus {
   readonly tlsVersion: string | null
   /** As the dialling peer reports it; `null` if it did not. */
   readonly keyExchange: string | null
+  /** Every message proves that it comes from who logged in. */
+  readonly messageProofs: boolean
   /** End of the peer's certificate, ISO 8601. */
   readonly certificateExpiry: string | null
   readonly bytesSent: number

@@ -78,7 +78,15 @@ async function setUp(sitesToJoin: readonly string[] = ['a', 'b'], maxJobs = 2) {
   open.push(jobs)
   const join_ = (name: string) =>
     sites.heartbeat({
-      claims: { kind: 'site', name, cell: name, fingerprint: '', issuedAt: 0, nonce: name },
+      claims: {
+        kind: 'site',
+        name,
+        cell: name,
+        fingerprint: '',
+        issuedAt: 0,
+        nonce: name,
+        proven: false,
+      },
       token: name,
     })
   for (const name of sitesToJoin) join_(name)

@@ -1,4 +1,5 @@
 import type { Cell, PeerLink } from '@hanse/cellnet'
+import type { Clock } from '@hanse/contract'
 import { signToken, tokenMac, verifyText } from '@hanse/pki'
 import type { ServerKit } from '@hanse/provision'
 import { createTokenGuard, serverStamp, type TokenClaims, type TokenGuard } from '@hanse/session'
@@ -7,6 +8,7 @@ import type { RecordRefusal } from './link-events.ts'
 export interface MessageGuardComponents {
   readonly cell: Cell
   readonly kit: ServerKit
+  readonly clock: Clock
   /** True for the private pipe to one of the server's own job processes. */
   isOwnJob(link: PeerLink): boolean
   /** Why a member whose token is good may not speak now all the same. */
@@ -18,6 +20,7 @@ export interface MessageGuardComponents {
 export function guardMessages({
   cell,
   kit,
+  clock,
   isOwnJob,
   objection,
   recordRefusal,
@@ -25,6 +28,7 @@ export function guardMessages({
   const { key } = kit.identity
   const guard = createTokenGuard({
     mac: tokenMac(key),
+    clock,
     verifySignature: (text, signature) => verifyText(key.publicKey, text, signature),
     objection,
     isOwnJob,

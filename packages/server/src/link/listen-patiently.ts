@@ -30,6 +30,7 @@ export async function listenPatiently(
     try {
       return await cell.listen(url, security, {
         adminNames: true,
+        proofs: true,
         refuse: (_fqcn, { connection }) => revocations.objection(connection.peerName),
       })
     } catch (error) {

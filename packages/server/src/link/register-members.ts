@@ -1,12 +1,13 @@
 import type { AuditLog } from '@hanse/audit'
 import type { Cell } from '@hanse/cellnet'
 import type { Clock, Logger } from '@hanse/contract'
-import { loginSigner, loginVerifier, signToken, tokenMac } from '@hanse/pki'
+import { createFrameKeyShare, loginSigner, loginVerifier, signToken, tokenMac } from '@hanse/pki'
 import type { ServerKit } from '@hanse/provision'
 import { serveRegistration } from '@hanse/session'
 import type { RevocationService } from '../revocation/revocation-service.ts'
 import type { SiteRegistry } from '../sites/site-registry.ts'
 import { loginEvent, type RecordRefusal } from './link-events.ts'
+import { linkObjection } from './link-requirements.ts'
 
 export interface RegistrationComponents {
   readonly cell: Cell
@@ -41,15 +42,18 @@ export function registerMembers({
       verifier: loginVerifier(kit.identity, clock),
       mac: tokenMac(key),
       clock,
+      createKeyShare: createFrameKeyShare,
       signToken: (name, token) => signToken(key, name, token),
-      refusal: ({ kind, identity }) => {
+      refusal: ({ kind, identity, renews, link }) => {
         if (kind === 'relay') return 'relays are not in this version'
-        const revoked = revocations.objection(identity.name)
-        return revoked ?? (kind === 'site' ? sites.refusal(identity.name) : undefined)
+        const objection =
+          revocations.objection(identity.name) ?? linkObjection(link, kit.hanse.require)
+        if (objection !== undefined || kind !== 'site') return objection
+        return sites.refusal(identity.name) ?? (renews && sites.objection(renews))
       },
       onRegistered(applicant, claims, token) {
         if (applicant.kind === 'site')
-          sites.register({
+          sites[applicant.renews === undefined ? 'register' : 'renew']({
             claims,
             token,
             organization: applicant.identity.organization,

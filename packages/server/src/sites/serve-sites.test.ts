@@ -30,8 +30,16 @@ beforeEach(async () => {
     cell: cells.server,
     sites,
     // The guard's part: whose token it is.
-    claimsOf: ({ origin }) =>
-      kind && { kind, name: origin, cell: origin, fingerprint: '', issuedAt: 0, nonce: origin },
+    claimsOf: ({ origin, headers }) =>
+      kind && {
+        kind,
+        name: origin,
+        cell: origin,
+        fingerprint: '',
+        issuedAt: 0,
+        nonce: String(headers.get('__token__')),
+        proven: false,
+      },
     onReportedJobs: (_site, jobs) => jobs.filter((job) => job !== 'j1'),
     onFinalReport: (...facts) => reports.push(facts.join(' ')),
   })

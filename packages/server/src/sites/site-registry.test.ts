@@ -9,6 +9,7 @@ const claimsOf = (name: string, nonce = name): TokenClaims => ({
   fingerprint: '',
   issuedAt: 0,
   nonce,
+  proven: false,
 })
 
 function setUp(maxSites = 10) {

@@ -89,6 +89,15 @@ export class SiteRegistry {
     return this.#enter(facts, false)
   }
 
+  /** Goes on with a site that has proven again who it is, over a new link or because its token gets old. */
+  renew(facts: Parameters<SiteRegistry['register']>[0]): SiteRecord {
+    const known = this.#sites.get(facts.claims.name)
+    if (known === undefined) return this.#enter(facts, false)
+    const site = { ...known, ...facts }
+    this.#sites.set(site.name, site)
+    return site
+  }
+
   /**
    * Takes a heartbeat whose token has been verified. A site that this server does not know comes back with the
    * token of an earlier run of the server.
@@ -105,7 +114,8 @@ export class SiteRegistry {
       )
       return undefined
     }
-    if (known.token !== facts.token) return `Client ID already registered as a client: ${name}`
+    if (known.claims.nonce !== facts.claims.nonce)
+      return `Client ID already registered as a client: ${name}`
     const site = { ...known, lastHeartbeat: this.#clock.now(), connected: true }
     this.#sites.set(name, site)
     if (!known.connected) this.#events.onPresent(site)

@@ -15,23 +15,34 @@ const claimsOf = (name: string, more: Partial<TokenClaims> = {}): TokenClaims =>
   fingerprint: `fp-${name}`,
   issuedAt: 0,
   nonce: name,
+  proven: false,
   ...more,
 })
 
-const linkOf = (fqcn: string, peerName = fqcn, fingerprint = `fp-${peerName}`): PeerLink => ({
+const linkOf = (
+  fqcn: string,
+  peerName = fqcn,
+  fingerprint = `fp-${peerName}`,
+  proven = false,
+): PeerLink => ({
   fqcn,
   peerName,
   connection: { info: { peerFingerprint: fingerprint } } as PeerLink['connection'],
   role: 'passive',
   connectedAt: 0,
-  properties: new Map(),
+  capabilities: [],
+  proofs: { offered: proven, active: proven, report: {}, stage: () => {}, start: () => {} },
+  isOpen: true,
+  open: () => {},
 })
 
 /** A guard whose signature over a text is that text turned round. */
 function setUp(objection: (claims: TokenClaims) => string | undefined = () => undefined) {
   const refused: RefusedMessage[] = []
+  const now = { ms: 0 }
   const guard = createTokenGuard({
     mac,
+    clock: { now: () => now.ms, setTimer: () => ({ [Symbol.dispose]() {} }) },
     verifySignature: (text, signature) => signature === signatureOf(text),
     objection,
     isOwnJob: (link) => link.fqcn === 'server.job',
@@ -39,7 +50,7 @@ function setUp(objection: (claims: TokenClaims) => string | undefined = () => un
   })
   const pass = (headers: Map<string, HeaderValue>, link: PeerLink | undefined) =>
     guard.filter({ headers, link, forMe: headers.get('cn__destination') === 'server' })
-  return { guard, refused, pass }
+  return { guard, refused, pass, now }
 }
 
 const signatureOf = (text: string) => [...text].toReversed().join('')
@@ -67,6 +78,31 @@ describe('token guard', () => {
     const job = message('site-1', { cn__origin: 'site-1.job', cn__destination: 'server.job' })
     expect(pass(job, linkOf('site-1'))).toBeUndefined()
     expect(guard.claimsOf(job)).toMatchObject({ kind: 'site', name: 'site-1' })
+  })
+
+  it('takes the token of a login with proofs over a link with proofs only, and the reverse', () => {
+    const { pass } = setUp()
+    const proven = claimsOf('site-1', { proven: true })
+    const withProofs = linkOf('site-1', 'site-1', 'fp-site-1', true)
+    expect(pass(message('site-1', {}, proven), withProofs)).toBeUndefined()
+    expect(pass(message('site-1', {}, proven), linkOf('site-1'))).toMatchObject({
+      reject: 'unauthenticated',
+      reason: expect.stringMatching(/good only together with proofs/),
+    })
+    expect(pass(message('site-1'), withProofs)).toMatchObject({
+      reason: expect.stringMatching(/of a login without/),
+    })
+  })
+
+  it('ends the token of a login with proofs after its time; others live with their sessions', () => {
+    const { pass, now } = setUp()
+    const proven = message('site-1', {}, claimsOf('site-1', { proven: true }))
+    const link = linkOf('site-1', 'site-1', 'fp-site-1', true)
+    now.ms = 24 * 3_600_000
+    expect(pass(proven, link)).toBeUndefined()
+    now.ms += 1
+    expect(pass(proven, link)).toMatchObject({ reason: expect.stringMatching(/expired/) })
+    expect(pass(message('site-2'), linkOf('site-2'))).toBeUndefined()
   })
 
   const attacks: [string, Map<string, HeaderValue>, PeerLink, RegExp][] = [

@@ -1,10 +1,12 @@
 import { type HeaderValue, type IncomingFilter, type PeerLink, textHeader } from '@hanse/cellnet'
+import type { Clock } from '@hanse/contract'
 import type { TokenMac } from '../login/proofs.ts'
 import { CELL_HEADER, CHANNEL, isAtOrBelow, SERVER_CELL } from '../names.ts'
-import { readToken, type TokenClaims } from './token.ts'
+import { readToken, TOKEN_LIFETIME_MS, type TokenClaims } from './token.ts'
 
 export interface TokenGuardComponents {
   readonly mac: TokenMac
+  readonly clock: Clock
   /** True if `signature` (base64) is the server's own over `text`; `spec/session.md` §3.1. */
   verifySignature(text: string, signature: string): boolean
   /** A reason to refuse claims that were once good: another login took their place, the name is disabled … */
@@ -12,6 +14,11 @@ export interface TokenGuardComponents {
   /** True for the private pipe to one of the server's own job processes, which proves itself by being one. */
   isOwnJob(link: PeerLink): boolean
   onRefused(refusal: RefusedMessage): void
+}
+
+export interface TokenGuardOptions {
+  /** How long tokens of logins with message proofs are good; those of stock peers end with their sessions. */
+  readonly tokenLifetimeMs?: number | undefined
 }
 
 export interface RefusedMessage {
@@ -35,7 +42,10 @@ const MAX_REMEMBERED = 4096
 const EXEMPT_TOPICS: ReadonlySet<HeaderValue> = new Set(['challenge', 'register'])
 
 /** Builds the server's check of every message, also of those that only pass through. */
-export function createTokenGuard(components: TokenGuardComponents): TokenGuard {
+export function createTokenGuard(
+  components: TokenGuardComponents,
+  { tokenLifetimeMs = TOKEN_LIFETIME_MS }: TokenGuardOptions = {},
+): TokenGuard {
   const known = new Map<string, { readonly claims: TokenClaims; readonly signature: string }>()
 
   function remember(token: string, signature: string): TokenClaims | undefined {
@@ -69,6 +79,12 @@ export function createTokenGuard(components: TokenGuardComponents): TokenGuard {
     const fingerprint = link.connection.info.peerFingerprint
     if (fingerprint !== undefined && fingerprint !== claims.fingerprint)
       return 'the token was issued to another certificate of that name'
+    if (claims.proven !== link.proofs.active)
+      return claims.proven
+        ? `the token of '${name}' is good only together with proofs, and this link has none`
+        : `this link proves its messages; the token of '${name}' is of a login without`
+    if (claims.proven && components.clock.now() - claims.issuedAt > tokenLifetimeMs)
+      return `the token of '${name}' has expired; log in again`
     return components.objection(claims)
   }
 

@@ -14,6 +14,7 @@ const claims: TokenClaims = {
   fingerprint: 'ab'.repeat(32),
   issuedAt: 1_795_000_000_000,
   nonce: 'n1',
+  proven: true,
 }
 
 describe('token', () => {

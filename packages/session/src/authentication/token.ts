@@ -13,9 +13,14 @@ export interface TokenClaims {
   readonly fingerprint: string
   /** Milliseconds since the epoch. */
   readonly issuedAt: number
-  /** Tells logins of one participant apart. */
+  /** Tells logins of one participant apart; stays when a login is renewed. */
   readonly nonce: string
+  /** Good only on links where every message proves where it comes from. */
+  readonly proven: boolean
 }
+
+/** How long tokens of logins with message proofs are good unless a league says otherwise. */
+export const TOKEN_LIFETIME_MS = 24 * 3_600_000
 
 const PREFIX = 'hanse1.'
 const MAX_TOKEN_CHARS = 2048
@@ -35,6 +40,7 @@ export function writeToken(claims: TokenClaims, mac: TokenMac): string {
       claims.fingerprint,
       claims.issuedAt,
       claims.nonce,
+      claims.proven,
     ]),
   )
   return `${PREFIX}${base64url(body)}.${base64url(mac.mac(body))}`
@@ -56,13 +62,14 @@ export function readToken(token: string, mac: TokenMac): TokenClaims | undefined
 function claimsOf(body: Uint8Array): TokenClaims | undefined {
   // The code held, so we wrote this: shape checks only guard against an older layout of ours.
   const fields: unknown = JSON.parse(decoder.decode(body))
-  if (!Array.isArray(fields) || fields.length !== 6) return undefined
-  const [kind, name, cell, fingerprint, issuedAt, nonce] = fields as unknown[]
+  if (!Array.isArray(fields) || fields.length !== 7) return undefined
+  const [kind, name, cell, fingerprint, issuedAt, nonce, proven] = fields as unknown[]
   if (kind !== 'site' && kind !== 'admin' && kind !== 'relay') return undefined
   if (typeof name !== 'string' || typeof cell !== 'string' || typeof fingerprint !== 'string')
     return undefined
-  if (typeof issuedAt !== 'number' || typeof nonce !== 'string') return undefined
-  return { kind, name, cell, fingerprint, issuedAt, nonce }
+  if (typeof issuedAt !== 'number' || typeof nonce !== 'string' || typeof proven !== 'boolean')
+    return undefined
+  return { kind, name, cell, fingerprint, issuedAt, nonce, proven }
 }
 
 /** Compares without telling by its duration where two codes differ. */

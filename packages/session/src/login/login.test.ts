@@ -3,6 +3,7 @@ import { silentLogger, systemClock } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type FakeClock, fakeClock } from '../../../cellnet/test/fake-clock.ts'
+import { createFrameKeyShare } from '../../../pki/src/frame-proofs.ts'
 import { fakeMac, fakeSigner, fakeTokenSignature, fakeVerifier } from '../../test/fake-proofs.ts'
 import { LinkedCells } from '../../test/linked-cells.ts'
 import { readToken } from '../authentication/token.ts'
@@ -40,6 +41,7 @@ function openDoor({
       verifier: fakeVerifier(),
       mac: fakeMac,
       clock,
+      createKeyShare: createFrameKeyShare,
       signToken: (name, token) => fakeTokenSignature(tokenSigner, name, token),
       refusal,
       onRegistered: (applicant) => door.let.push(applicant),

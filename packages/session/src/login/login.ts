@@ -1,4 +1,10 @@
-import type { Cell, HeaderValue, ReplyMessage } from '@hanse/cellnet'
+import {
+  type Cell,
+  type HeaderValue,
+  type PeerLink,
+  PROOF_CAPABILITY,
+  type ReplyMessage,
+} from '@hanse/cellnet'
 import { type AbortOptions, type Clock, type Logger, messageOf } from '@hanse/contract'
 import { abortableDelay } from '../abortable-delay.ts'
 import type { Credentials } from '../authentication/stamps.ts'
@@ -13,6 +19,21 @@ import {
   SERVER_CELL,
 } from '../names.ts'
 import { SessionError } from '../session-error.ts'
+import {
+  clientProofText,
+  type KeyShare,
+  type KeyShareFactory,
+  PROOF_FIELD,
+  type ProofAnswer,
+  type ProofOffer,
+  RENEWED_TOKEN,
+  readAnswer,
+  sameTexts,
+  serverProofText,
+  TOKEN_SECONDS,
+  transcriptBytes,
+  writeOffer,
+} from './key-agreement.ts'
 import { type ProofSigner, type ProofVerifier, type ProvenIdentity, proofText } from './proofs.ts'
 
 export interface LoginComponents {
@@ -21,6 +42,10 @@ export interface LoginComponents {
   readonly verifier: ProofVerifier
   readonly clock: Clock
   readonly logger: Logger
+  /** The link to log in over, while there is one. Without this, the cell's own way to the server. */
+  readonly link?: (() => PeerLink | undefined) | undefined
+  /** For the proofs of links where both sides offer them. */
+  readonly createKeyShare?: KeyShareFactory | undefined
 }
 
 export interface LoginOptions extends AbortOptions {
@@ -34,6 +59,10 @@ export interface LoginOptions extends AbortOptions {
   readonly publicProperties: ReadonlyMap<string, string | boolean>
   /** Facts about a site for the server and its jobs; an allow-list, never a whole file. */
   readonly siteConfig?: ReadonlyMap<string, HeaderValue> | undefined
+  /** What to go on with: over a new link, or before it expires. The server then takes it for the same session. */
+  readonly renews?: Credentials | undefined
+  /** What this server is known to be capable of; one that offers less is refused as a downgrade. */
+  readonly expectedCapabilities?: readonly string[] | undefined
   readonly messageTimeoutMs?: number
   readonly retryIntervalMs?: number
 }
@@ -42,6 +71,12 @@ export interface LoginOptions extends AbortOptions {
 export interface Login {
   readonly credentials: Credentials
   readonly server: ProvenIdentity
+  /** The link that was logged in over, to be opened once the credentials are in place. */
+  readonly link: PeerLink | undefined
+  /** Capabilities that the server proved to have; none of a stock server. */
+  readonly capabilities: readonly string[]
+  /** How long the token is good; `undefined`: as long as its heartbeats come. */
+  readonly tokenLifetimeMs: number | undefined
 }
 
 const WIRE_KIND = { site: 'regular', admin: 'admin', relay: 'relay' } as const
@@ -51,19 +86,27 @@ const UNREACHABLE: ReadonlySet<string> = new Set(['target_unreachable', 'comm_er
 
 /**
  * Mutual login (`spec/session.md` §2): the server proves itself over our nonce before it learns anything, then we
- * prove ourselves over its nonce. While the server is not there, tries again until the signal fires.
- * @throws {SessionError} `ERR_SERVER_IDENTITY`, `ERR_LOGIN_REFUSED`, `ERR_LOGIN_PROTOCOL`
+ * prove ourselves over its nonce. Where both ends of the link offer message proofs, the login agrees on their keys,
+ * and the registration is the first message that carries one (`docs/security/messages.md`). While the server is not
+ * there, tries again until the signal fires.
+ * @throws {SessionError} `ERR_SERVER_IDENTITY`, `ERR_DOWNGRADE`, `ERR_LOGIN_REFUSED`, `ERR_LOGIN_PROTOCOL`
  */
 export async function login(components: LoginComponents, options: LoginOptions): Promise<Login> {
   for (let forgotten = 0; ; ) {
     const challenge = await requestChallenge(components, options)
     const server = await verifyServer(components, options, challenge)
-    const reply = await requestRegistration(components, options, challenge.serverNonce)
+    const reply = await requestRegistration(components, options, challenge)
     const wasForgotten = isForgotten(reply)
     if (wasForgotten) forgotten += 1
     if (!UNREACHABLE.has(reply.returnCode) && (!wasForgotten || forgotten > MAX_FORGOTTEN))
-      return { credentials: await readCredentials(components, challenge, reply), server }
-    // A nonce is good for one attempt: start over.
+      return {
+        ...(await readRegistration(components, challenge, reply)),
+        server,
+        link: challenge.link,
+        capabilities: challenge.proofs?.answer.capabilities ?? [],
+      }
+    // A nonce is good for one attempt, and so are keys: start over, on another link if this one has some.
+    if (challenge.proofs !== undefined) await challenge.link?.connection[Symbol.asyncDispose]()
     await abortableDelay(components.clock, options.retryIntervalMs ?? 2_000, options)
   }
 }
@@ -74,34 +117,74 @@ function isForgotten({ returnCode, error }: ReplyMessage): boolean {
 }
 
 interface Challenge {
+  /** Where it came from, and where the registration goes. */
+  readonly link: PeerLink | undefined
   readonly ownNonce: string
   readonly serverNonce: string
   readonly name: string
   readonly certificateChain: string
   readonly signature: Uint8Array
+  /** Where the link is to carry proofs. */
+  readonly proofs:
+    | { readonly own: KeyShare; readonly offer: ProofOffer; readonly answer: ProofAnswer }
+    | undefined
 }
 
 async function requestChallenge(
-  { cell, signer, clock, logger }: LoginComponents,
+  components: LoginComponents,
   options: LoginOptions,
 ): Promise<Challenge> {
+  const { cell, signer, clock, logger } = components
   for (let attempt = 1; ; attempt++) {
     options.signal?.throwIfAborted()
-    const ownNonce = crypto.randomUUID()
-    const reply = await cell.request(SERVER_CELL, CHANNEL.task, 'challenge', null, {
-      timeoutMs: options.messageTimeoutMs ?? 30_000,
-      headers: { cn: signer.name, nonce: ownNonce },
-      signal: options.signal,
-    })
-    if (reply.returnCode === 'ok') return readChallenge(ownNonce, reply)
-    if (!UNREACHABLE.has(reply.returnCode)) throw refused('challenge', reply)
-    if (attempt === 1)
-      logger.info('waiting for the server', { reason: reply.error ?? reply.returnCode })
+    const link = components.link?.()
+    let reason = 'there is no link to it'
+    if (components.link === undefined || link !== undefined) {
+      const ownNonce = crypto.randomUUID()
+      const offered = offerProofs(components, options, link)
+      const reply = await cell.request(SERVER_CELL, CHANNEL.task, 'challenge', null, {
+        timeoutMs: options.messageTimeoutMs ?? 30_000,
+        headers: {
+          cn: signer.name,
+          nonce: ownNonce,
+          ...(offered && { [PROOF_FIELD]: writeOffer(offered.offer) }),
+        },
+        via: link,
+        signal: options.signal,
+      })
+      if (reply.returnCode === 'ok') return readChallenge(link, ownNonce, offered, reply)
+      if (!UNREACHABLE.has(reply.returnCode)) throw refused('challenge', reply)
+      reason = reply.error ?? reply.returnCode
+    }
+    if (attempt === 1) logger.info('waiting for the server', { reason })
     await abortableDelay(clock, options.retryIntervalMs ?? 2_000, options)
   }
 }
 
-function readChallenge(ownNonce: string, reply: ReplyMessage): Challenge {
+/** What we offer over `link`; nothing where its peer offered none, or where it has proofs already. */
+function offerProofs(
+  { createKeyShare }: LoginComponents,
+  { expectedCapabilities = [], serverIdentity }: LoginOptions,
+  link: PeerLink | undefined,
+): { readonly own: KeyShare; readonly offer: ProofOffer } | undefined {
+  const missing = expectedCapabilities.filter((one) => link?.capabilities.includes(one) !== true)
+  if (missing.length > 0) throw downgrade(serverIdentity, missing)
+  if (link?.proofs.offered !== true || link.proofs.active || createKeyShare === undefined)
+    return undefined
+  const own = createKeyShare()
+  const { channelBinding = '', keyExchange = '' } = link.connection.info
+  return {
+    own,
+    offer: { capabilities: [PROOF_CAPABILITY], share: own.share, channelBinding, keyExchange },
+  }
+}
+
+function readChallenge(
+  link: PeerLink | undefined,
+  ownNonce: string,
+  offered: { readonly own: KeyShare; readonly offer: ProofOffer } | undefined,
+  reply: ReplyMessage,
+): Challenge {
   const { body } = reply
   if (!(body instanceof Shareable)) throw malformed('challenge', 'its body is not a Shareable')
   const serverNonce = body.content.get('nonce')
@@ -116,11 +199,20 @@ function readChallenge(ownNonce: string, reply: ReplyMessage): Challenge {
   )
     throw malformed('challenge', 'nonce, cn, cert or signature is missing or of another type')
   const certificateChain = new TextDecoder().decode(certificate)
-  return { ownNonce, serverNonce, name, certificateChain, signature }
+  const answer = offered && readAnswer(body.content.get(PROOF_FIELD))
+  if (offered !== undefined && answer === undefined)
+    throw malformed('challenge', 'it offered message proofs, and does not say with which keys')
+  if (answer !== undefined && !sameTexts(answer.capabilities, link?.capabilities ?? []))
+    throw new SessionError(
+      'ERR_DOWNGRADE',
+      "the server's greeting and its login name different capabilities: somebody on the way changed them",
+    )
+  const proofs = offered && answer && { ...offered, answer }
+  return { link, ownNonce, serverNonce, name, certificateChain, signature, proofs }
 }
 
 async function verifyServer(
-  { verifier }: LoginComponents,
+  { cell, signer, verifier }: LoginComponents,
   options: LoginOptions,
   challenge: Challenge,
 ): Promise<ProvenIdentity> {
@@ -129,14 +221,22 @@ async function verifyServer(
       'ERR_SERVER_IDENTITY',
       `the server calls itself '${challenge.name}', this kit expects '${options.serverIdentity}'; check the address it dials`,
     )
+  const claim = {
+    certificateChain: challenge.certificateChain,
+    expectedName: options.serverIdentity,
+    usage: 'server',
+  } as const
   try {
-    return await verifier.verify({
-      certificateChain: challenge.certificateChain,
-      expectedName: options.serverIdentity,
-      usage: 'server',
-      signed: proofText(challenge.name, challenge.ownNonce),
-      signature: challenge.signature,
-    })
+    const { signature, proofs } = challenge
+    const signed = proofText(challenge.name, challenge.ownNonce)
+    const identity = await verifier.verify({ ...claim, signed, signature })
+    if (proofs !== undefined)
+      await verifier.verify({
+        ...claim,
+        signed: serverProofText(transcriptOf(cell, signer, challenge, proofs)),
+        signature: proofs.answer.signature,
+      })
+    return identity
   } catch (cause) {
     throw new SessionError(
       'ERR_SERVER_IDENTITY',
@@ -147,16 +247,39 @@ async function verifyServer(
   }
 }
 
+function transcriptOf(
+  cell: Cell,
+  signer: ProofSigner,
+  { ownNonce, name, serverNonce }: Challenge,
+  { offer, answer }: NonNullable<Challenge['proofs']>,
+): Uint8Array {
+  return transcriptBytes({
+    client: { name: signer.name, cell: cell.fqcn, nonce: ownNonce },
+    server: { name, nonce: serverNonce },
+    offer,
+    answer,
+  })
+}
+
 async function requestRegistration(
   { cell, signer }: LoginComponents,
   options: LoginOptions,
-  serverNonce: string,
+  challenge: Challenge,
 ): Promise<ReplyMessage> {
   const body = new Shareable()
   body.headers.set('__peer_ctx__', FLContext.ofPublic(options.publicProperties))
   body.content.set('cn', signer.name)
   body.content.set('cert', new TextEncoder().encode(signer.certificateChain))
-  body.content.set('signature', await signer.sign(proofText(signer.name, serverNonce)))
+  body.content.set('signature', await signer.sign(proofText(signer.name, challenge.serverNonce)))
+  if (options.renews !== undefined) body.content.set(RENEWED_TOKEN, options.renews.token)
+  const { link, proofs } = challenge
+  if (link !== undefined && proofs !== undefined) {
+    const transcript = transcriptOf(cell, signer, challenge, proofs)
+    body.content.set(PROOF_FIELD, await signer.sign(clientProofText(transcript)))
+    const { coversPayload, share } = proofs.answer
+    // The registration itself is the first message with a code: it shows the server that we have the keys.
+    link.proofs.start(proofs.own.agree(share, { side: 'dialler', transcript, coversPayload }))
+  }
   if (options.siteConfig !== undefined) body.content.set('site_config', new Map(options.siteConfig))
   return cell.request(SERVER_CELL, CHANNEL.task, 'register', body, {
     timeoutMs: options.messageTimeoutMs ?? 30_000,
@@ -168,15 +291,16 @@ async function requestRegistration(
       [CELL_HEADER.protocolVersion]: FEDERATION_PROTOCOL_VERSION,
       [CELL_HEADER.softwareVersion]: options.software,
     },
+    via: link,
     signal: options.signal,
   })
 }
 
-async function readCredentials(
+async function readRegistration(
   { signer, verifier }: LoginComponents,
   challenge: Challenge,
   reply: ReplyMessage,
-): Promise<Credentials> {
+): Promise<Pick<Login, 'credentials' | 'tokenLifetimeMs'>> {
   if (reply.returnCode !== 'ok') throw refused('register', reply)
   if (!(reply.body instanceof Map)) throw malformed('register', 'its body is not a map')
   const token = reply.body.get('__token__')
@@ -199,11 +323,15 @@ async function readCredentials(
   } catch (cause) {
     throw malformed('register', `the token's signature does not hold: ${messageOf(cause)}`, cause)
   }
+  const seconds = reply.body.get(TOKEN_SECONDS)
   return {
-    name: signer.name,
-    token,
-    tokenSignature,
-    ssid: typeof ssid === 'string' ? ssid : NO_SSID,
+    credentials: {
+      name: signer.name,
+      token,
+      tokenSignature,
+      ssid: typeof ssid === 'string' ? ssid : NO_SSID,
+    },
+    tokenLifetimeMs: typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : undefined,
   }
 }
 
@@ -221,5 +349,12 @@ function malformed(step: string, what: string, cause?: unknown): SessionError {
     `the server's answer to ${step} cannot be used: ${what}`,
     {},
     { cause },
+  )
+}
+
+function downgrade(serverIdentity: string, missing: readonly string[]): SessionError {
+  return new SessionError(
+    'ERR_DOWNGRADE',
+    `'${serverIdentity}' was known to offer ${missing.join(', ')} and now does not: somebody on the way takes it out, or the server was replaced by an older one; if that is meant, delete state/known-server.json of this kit`,
   )
 }

@@ -1,11 +1,30 @@
 import type { Cell, CellReply, CellRequest, PeerLink } from '@hanse/cellnet'
-import { textHeader } from '@hanse/cellnet'
+import { PROOF_CAPABILITY, textHeader } from '@hanse/cellnet'
 import type { Clock } from '@hanse/contract'
 import { messageOf } from '@hanse/contract'
-import { type ParticipantKind, type TokenClaims, writeToken } from '../authentication/token.ts'
+import {
+  type ParticipantKind,
+  readToken,
+  TOKEN_LIFETIME_MS,
+  type TokenClaims,
+  writeToken,
+} from '../authentication/token.ts'
 import { jsonOfFobs } from '../json-values.ts'
 import { Shareable } from '../messages/shareable.ts'
 import { CELL_HEADER, CHANNEL, FEDERATION_PROTOCOL_VERSION, NO_SSID } from '../names.ts'
+import {
+  clientProofText,
+  type KeyShareFactory,
+  PROOF_FIELD,
+  type ProofAnswer,
+  RENEWED_TOKEN,
+  readOffer,
+  sameTexts,
+  serverProofText,
+  TOKEN_SECONDS,
+  transcriptBytes,
+  writeAnswer,
+} from './key-agreement.ts'
 import type { ProofSigner, ProofVerifier, ProvenIdentity, TokenMac } from './proofs.ts'
 import { proofText } from './proofs.ts'
 
@@ -17,6 +36,10 @@ export interface Applicant {
   readonly software: string
   /** JSON text of the site's facts about itself; empty if there are none that we take. */
   readonly siteConfig: string
+  /** The token that this login continues: the same process, over a new link or before its token expires. */
+  readonly renews: TokenClaims | undefined
+  /** What it came by. */
+  readonly link: PeerLink | undefined
 }
 
 export interface RegistrarComponents {
@@ -24,6 +47,8 @@ export interface RegistrarComponents {
   readonly verifier: ProofVerifier
   readonly mac: TokenMac
   readonly clock: Clock
+  /** For the proofs of links where both sides offer them; without it the cell must not offer any. */
+  readonly createKeyShare: KeyShareFactory
   /** Signs `name + token`; base64. */
   signToken(name: string, token: string): string
   /** A reason to refuse a proven applicant; `undefined` takes it. */
@@ -37,6 +62,8 @@ export interface RegistrarOptions {
   readonly software: string
   /** How long a challenge may wait for its registration. Default 60 s. */
   readonly challengeLifetimeMs?: number
+  /** How long the token of a login with message proofs is good; it is renewed at half of that. Default 24 h. */
+  readonly tokenLifetimeMs?: number
 }
 
 const MAX_PENDING_CHALLENGES = 10_000
@@ -68,74 +95,162 @@ export function serveRegistration(
       components.onRefused({ name: '', cell: request.link?.fqcn ?? request.origin, reason })
       return refuse(reason, 'service_unavailable')
     }
+    return challenge(request, callerNonce)
+  })
+
+  async function challenge(request: CellRequest, callerNonce: string): Promise<CellReply> {
     const { signer } = components
+    const nonce = crypto.randomUUID()
+    const proofs = await agreeOnProofs(request, { callerNonce, nonce }, components)
+    if (typeof proofs === 'string') {
+      const name = textHeader(request.headers, 'cn') ?? ''
+      components.onRefused({ name, cell: request.origin, reason: proofs })
+      return refuse(proofs)
+    }
+    challenges.add(request.origin, { nonce, transcript: proofs?.transcript })
     const body = new Shareable()
-    body.content.set('nonce', challenges.create(request.origin))
+    body.content.set('nonce', nonce)
     body.content.set('cn', signer.name)
     body.content.set('cert', new TextEncoder().encode(signer.certificateChain))
     body.content.set('signature', await signer.sign(proofText(signer.name, callerNonce)))
+    if (proofs !== undefined) body.content.set(PROOF_FIELD, writeAnswer(proofs.answer))
     return { body }
-  })
+  }
 
   cell.handle(CHANNEL.task, 'register', async (request) => {
     const name = textHeader(request.headers, CELL_HEADER.clientName) ?? ''
-    const nonce = challenges.take(request.origin)
-    const verdict = await admit(request, name, nonce, components, options)
+    const challenged = challenges.take(request.origin)
+    const verdict = await admit(request, name, challenged, components, options)
     if (typeof verdict === 'string') {
       components.onRefused({ name, cell: request.origin, reason: verdict })
       return refuse(verdict)
     }
-    return register(verdict, components, options)
+    return register(verdict, request.link, components, options)
   })
+}
+
+/**
+ * Where the link is to carry proofs: makes its keys, and stages them for the registration, which is the first message
+ * with a code.
+ * @returns what to tell the other side; `undefined` if there is nothing to agree on; or why this cannot be
+ */
+async function agreeOnProofs(
+  { headers, origin, link }: CellRequest,
+  { callerNonce, nonce }: { readonly callerNonce: string; readonly nonce: string },
+  { signer, createKeyShare }: RegistrarComponents,
+): Promise<{ readonly answer: ProofAnswer; readonly transcript: Uint8Array } | string | undefined> {
+  if (link === undefined || !link.proofs.offered || link.proofs.active) return undefined
+  const offer = readOffer(headers.get(PROOF_FIELD))
+  if (offer === undefined)
+    return 'both ends of this link offered message proofs; the request for a challenge must agree on their keys'
+  if (origin !== link.fqcn) return 'message proofs are agreed on by the cell at the other end'
+  const { channelBinding, mode } = link.connection.info
+  const endToEnd = channelBinding !== undefined && channelBinding === offer.channelBinding
+  if (mode === 'mtls' && channelBinding !== undefined && !endToEnd)
+    return 'the TLS connection that reached this server is not the one that left you: somebody is in between'
+  if (!sameTexts(offer.capabilities, link.capabilities))
+    return 'the capabilities in the greeting are not those in the login: somebody on the way changed them'
+  const own = createKeyShare()
+  const terms = { capabilities: [PROOF_CAPABILITY], share: own.share, coversPayload: !endToEnd }
+  const transcript = transcriptBytes({
+    client: { name: textHeader(headers, 'cn') ?? '', cell: origin, nonce: callerNonce },
+    server: { name: signer.name, nonce },
+    offer,
+    answer: terms,
+  })
+  try {
+    const { coversPayload } = terms
+    link.proofs.stage(own.agree(offer.share, { side: 'listener', transcript, coversPayload }), {
+      keyExchange: offer.keyExchange === '' ? undefined : offer.keyExchange,
+    })
+  } catch (error) {
+    return messageOf(error)
+  }
+  return {
+    answer: { ...terms, signature: await signer.sign(serverProofText(transcript)) },
+    transcript,
+  }
 }
 
 /** @returns the applicant, or why it is refused */
 async function admit(
   request: CellRequest,
   name: string,
-  nonce: string | undefined,
+  challenged: Challenged | undefined,
   components: RegistrarComponents,
   options: RegistrarOptions,
 ): Promise<Applicant | string> {
-  if (nonce === undefined) return 'no registration session: ask for a challenge first'
+  if (challenged === undefined) return 'no registration session: ask for a challenge first'
   if (textHeader(request.headers, CELL_HEADER.projectName) !== options.project)
     return 'Requested task does not match the current server task'
   const kind = KIND_OF_WIRE.get(textHeader(request.headers, CELL_HEADER.clientType) ?? '')
   if (kind === undefined) return 'client_type must be regular, relay or admin'
   const { body, link } = request
+  if (link?.proofs.offered === true && !link.proofs.active)
+    return 'both ends of this link offered message proofs; the registration carries none'
   if (!(body instanceof Shareable)) return 'the body is not a Shareable'
   const certificate = body.content.get('cert')
   const signature = body.content.get('signature')
   if (!(certificate instanceof Uint8Array) || !(signature instanceof Uint8Array))
     return 'certificate or signature is missing'
 
+  const claim = {
+    certificateChain: new TextDecoder().decode(certificate),
+    expectedName: name,
+    usage: 'client',
+  } as const
   let identity: ProvenIdentity
   try {
-    identity = await components.verifier.verify({
-      certificateChain: new TextDecoder().decode(certificate),
-      expectedName: name,
-      usage: 'client',
-      signed: proofText(name, nonce),
-      signature,
-    })
+    const signed = proofText(name, challenged.nonce)
+    identity = await components.verifier.verify({ ...claim, signed, signature })
+    if (challenged.transcript !== undefined)
+      await components.verifier.verify({
+        ...claim,
+        signed: clientProofText(challenged.transcript),
+        signature: bytesIn(body, PROOF_FIELD),
+      })
   } catch (error) {
     return `'${name}' did not prove its identity: ${messageOf(error)}`
   }
+  const renews = renewedToken(body, components)
   const applicant: Applicant = {
     kind,
     cell: request.origin,
     identity,
     software: softwareOf(request),
     siteConfig: siteConfigOf(kind, body),
+    renews,
+    link,
   }
+  if (link?.proofs.active === true && challenged.transcript === undefined && renews === undefined)
+    return 'this link belongs to a login already, which can only be renewed'
   return mismatch(applicant, link?.peerName) ?? components.refusal(applicant) ?? applicant
+}
+
+/** The claims of a token that a login goes on with; a token of before a change of our key is as good as none. */
+function renewedToken(body: Shareable, { mac }: RegistrarComponents): TokenClaims | undefined {
+  const token = body.content.get(RENEWED_TOKEN)
+  return typeof token === 'string' ? readToken(token, mac) : undefined
+}
+
+function bytesIn(body: Shareable, key: string): Uint8Array {
+  const value = body.content.get(key)
+  return value instanceof Uint8Array ? value : new Uint8Array(0)
 }
 
 /** A person's certificate is no site's and the reverse: what a certificate may be used for does not depend on what its holder says. */
 function mismatch(
-  { kind, cell, identity }: Applicant,
+  { kind, cell, identity, renews }: Applicant,
   peerName: string | undefined,
 ): string | undefined {
+  if (
+    renews !== undefined &&
+    (renews.kind !== kind ||
+      renews.name !== identity.name ||
+      renews.cell !== cell ||
+      renews.fingerprint !== identity.fingerprint)
+  )
+    return 'the token to be renewed was issued to somebody else'
   if (peerName !== undefined && peerName !== identity.name)
     return `the link's certificate names '${peerName}', the login '${identity.name}'`
   const isAdminCell = cell.startsWith('_admin_')
@@ -154,6 +269,7 @@ function mismatch(
 
 function register(
   applicant: Applicant,
+  link: PeerLink | undefined,
   components: RegistrarComponents,
   options: RegistrarOptions,
 ): CellReply {
@@ -164,10 +280,12 @@ function register(
     cell: applicant.cell,
     fingerprint: applicant.identity.fingerprint,
     issuedAt: components.clock.now(),
-    nonce: crypto.randomUUID(),
+    nonce: applicant.renews?.nonce ?? crypto.randomUUID(),
+    proven: link?.proofs.active === true,
   }
   const token = writeToken(claims, components.mac)
   components.onRegistered(applicant, claims, token)
+  link?.open()
   return {
     body: new Map<string, string | number>([
       ['__token__', token],
@@ -175,6 +293,9 @@ function register(
       ['ssid', NO_SSID],
       [CELL_HEADER.protocolVersion, FEDERATION_PROTOCOL_VERSION],
       [CELL_HEADER.softwareVersion, options.software],
+      ...(claims.proven
+        ? [[TOKEN_SECONDS, (options.tokenLifetimeMs ?? TOKEN_LIFETIME_MS) / 1000] as const]
+        : []),
     ]),
   }
 }
@@ -218,33 +339,37 @@ class ChallengeRate {
   }
 }
 
-/** One nonce an origin, each good for one registration within its lifetime. */
+interface Challenged {
+  readonly nonce: string
+  /** What the keys of the link's proofs were made over, where they were. */
+  readonly transcript: Uint8Array | undefined
+}
+
+/** One challenge an origin, each good for one registration within its lifetime. */
 class PendingChallenges {
   readonly #clock: Clock
   readonly #lifetimeMs: number
-  readonly #pending = new Map<string, { readonly nonce: string; readonly expires: number }>()
+  readonly #pending = new Map<string, Challenged & { readonly expires: number }>()
 
   constructor(clock: Clock, lifetimeMs: number) {
     this.#clock = clock
     this.#lifetimeMs = lifetimeMs
   }
 
-  create(origin: string): string {
+  add(origin: string, challenged: Challenged): void {
     const now = this.#clock.now()
     for (const [key, { expires }] of this.#pending) {
       // Insertion order is order of expiry.
       if (expires > now && this.#pending.size < MAX_PENDING_CHALLENGES) break
       this.#pending.delete(key)
     }
-    const nonce = crypto.randomUUID()
     this.#pending.delete(origin)
-    this.#pending.set(origin, { nonce, expires: now + this.#lifetimeMs })
-    return nonce
+    this.#pending.set(origin, { ...challenged, expires: now + this.#lifetimeMs })
   }
 
-  take(origin: string): string | undefined {
+  take(origin: string): Challenged | undefined {
     const entry = this.#pending.get(origin)
     this.#pending.delete(origin)
-    return entry !== undefined && entry.expires > this.#clock.now() ? entry.nonce : undefined
+    return entry !== undefined && entry.expires > this.#clock.now() ? entry : undefined
   }
 }

@@ -1,7 +1,19 @@
-import type { Cell, Connector, ConnectorEvents } from '@hanse/cellnet'
-import { type AbortOptions, type Clock, type Logger, TransportError } from '@hanse/contract'
-import { loginSigner, loginVerifier } from '@hanse/pki'
-import { linkSecurity, type SiteKit, serverUrl } from '@hanse/provision'
+import type { Cell, Connector, ConnectorEvents, PeerLink } from '@hanse/cellnet'
+import {
+  type AbortOptions,
+  type Clock,
+  type Logger,
+  messageOf,
+  TransportError,
+} from '@hanse/contract'
+import { createFrameKeyShare, loginSigner, loginVerifier } from '@hanse/pki'
+import {
+  linkSecurity,
+  readKnownServer,
+  rememberServer,
+  type SiteKit,
+  serverUrl,
+} from '@hanse/provision'
 import {
   CELL_HEADER,
   CHANNEL,
@@ -31,6 +43,12 @@ export type ServerLinkEvent =
   | { readonly event: 'lost'; readonly reason: string }
   | { readonly event: 'refused'; readonly code: string; readonly reason: string }
 
+/** What every login says of this site. */
+interface LoginFacts {
+  readonly ownProperties: PublicProperties
+  readonly software: string
+}
+
 /** Faults of a handshake that stay until somebody changes a kit. */
 const LASTING_FAULTS: ReadonlySet<unknown> = new Set([
   'untrusted',
@@ -50,12 +68,16 @@ const LASTING_REFUSALS: ReadonlySet<string> = new Set([
 const MAX_BACKOFF_MS = 2_000
 const QUIT_TIMEOUT_MS = 2_000
 
-/** The one link of a site to its server, and the login over it. */
+/** The one link of a site to its server, and the logins over it: one for each link, and again before a token is old. */
 export class ServerLink implements AsyncDisposable {
   readonly #components: ServerLinkComponents
   readonly #connector: Connector
   readonly #refused = Promise.withResolvers<never>()
+  readonly #stop = new AbortController()
   #credentials: Credentials | undefined
+  #renewal: Disposable | undefined
+  #renewing = false
+  #loginFacts: LoginFacts | undefined
   #onReconnected: () => void = () => {}
 
   constructor(components: ServerLinkComponents) {
@@ -63,10 +85,15 @@ export class ServerLink implements AsyncDisposable {
     // Watched by `login` only while it runs.
     this.#refused.promise.catch(() => undefined)
     const { cell, kit, onEvent } = components
-    this.#connector = cell.dial(serverUrl(kit), linkSecurity(kit), { maxBackoffMs: MAX_BACKOFF_MS })
-    this.#connector.on('connected', () => {
+    this.#connector = cell.dial(serverUrl(kit), linkSecurity(kit), {
+      maxBackoffMs: MAX_BACKOFF_MS,
+      proofs: true,
+    })
+    this.#connector.on('connected', ({ link }) => {
       onEvent({ event: 'connected' })
-      if (this.#credentials !== undefined) this.#onReconnected()
+      if (this.#credentials === undefined) return
+      if (link.isOpen) this.#onReconnected()
+      else void this.#renew(link)
     })
     this.#connector.on('lost', ({ reason }) => onEvent({ event: 'lost', reason }))
     this.#connector.on('failed', (failure) => this.#onFailed(failure))
@@ -78,7 +105,7 @@ export class ServerLink implements AsyncDisposable {
     return this.#credentials
   }
 
-  /** Called when the link is back after it was lost. */
+  /** Called when the link is back after it was lost, and open to messages again. */
   set onReconnected(callback: () => void) {
     this.#onReconnected = callback
   }
@@ -92,37 +119,17 @@ export class ServerLink implements AsyncDisposable {
     software: string,
     { signal }: AbortOptions,
   ): Promise<Login> {
-    const { cell, kit, clock, logger } = this.#components
+    this.#loginFacts = { ownProperties, software }
     // Ends the attempt also when the link says that it cannot succeed.
     const attempt = new AbortController()
     const onAbort = () => attempt.abort(signal?.reason)
     signal?.addEventListener('abort', onAbort, { once: true })
     if (signal?.aborted === true) onAbort()
     try {
-      const result = await Promise.race([
+      return await Promise.race([
         this.#refused.promise,
-        login(
-          {
-            cell,
-            clock,
-            logger,
-            signer: loginSigner(kit.identity),
-            verifier: loginVerifier(kit.identity, clock),
-          },
-          {
-            kind: 'site',
-            project: kit.project,
-            serverIdentity: kit.server.identity,
-            software,
-            publicProperties: ownProperties as ReadonlyMap<string, string | boolean>, // made of texts and booleans
-            siteConfig: new Map([['allow_log_streaming', kit.settings.allowLogStreaming]]),
-            retryIntervalMs: 500,
-            signal: attempt.signal,
-          },
-        ),
+        this.#logIn(this.#loginFacts, attempt.signal),
       ])
-      this.#credentials = result.credentials
-      return result
     } catch (cause) {
       if (cause instanceof SessionError)
         throw new SiteError('ERR_SITE_REFUSED', cause.message, {}, { cause })
@@ -130,6 +137,71 @@ export class ServerLink implements AsyncDisposable {
     } finally {
       signal?.removeEventListener('abort', onAbort)
       attempt.abort()
+    }
+  }
+
+  async #logIn({ ownProperties, software }: LoginFacts, signal: AbortSignal): Promise<Login> {
+    const { cell, kit, clock, logger } = this.#components
+    const known = await readKnownServer(kit)
+    const result = await login(
+      {
+        cell,
+        clock,
+        logger,
+        link: () => this.#connector.link,
+        signer: loginSigner(kit.identity),
+        verifier: loginVerifier(kit.identity, clock),
+        createKeyShare: createFrameKeyShare,
+      },
+      {
+        kind: 'site',
+        project: kit.project,
+        serverIdentity: kit.server.identity,
+        software,
+        publicProperties: ownProperties as ReadonlyMap<string, string | boolean>, // made of texts and booleans
+        siteConfig: new Map([['allow_log_streaming', kit.settings.allowLogStreaming]]),
+        renews: this.#credentials,
+        expectedCapabilities: known.capabilities,
+        retryIntervalMs: 500,
+        signal,
+      },
+    )
+    await rememberServer(kit, known, result.capabilities)
+    this.#credentials = result.credentials
+    result.link?.open()
+    this.#renewInTime(result.tokenLifetimeMs)
+    return result
+  }
+
+  /** A token that lives for a time is renewed at half of it, over the link that is there. */
+  #renewInTime(tokenLifetimeMs: number | undefined): void {
+    this.#renewal?.[Symbol.dispose]()
+    this.#renewal =
+      tokenLifetimeMs === undefined
+        ? undefined
+        : this.#components.clock.setTimer(tokenLifetimeMs / 2, () => {
+            void this.#renew(this.#connector.link)
+          })
+  }
+
+  /** Goes on with the session over a new link, or with a new token. */
+  async #renew(link: PeerLink | undefined): Promise<void> {
+    // Who is at it takes the newest link by itself.
+    if (this.#loginFacts === undefined || this.#renewing || link === undefined) return
+    this.#renewing = true
+    const { logger, onEvent } = this.#components
+    try {
+      await this.#logIn(this.#loginFacts, this.#stop.signal)
+      this.#onReconnected()
+    } catch (error) {
+      if (this.#stop.signal.aborted) return
+      const reason = messageOf(error)
+      logger.warn('the server did not let us go on', { reason })
+      onEvent({ event: 'refused', code: 'login', reason })
+      // Another link, another attempt: whoever refused us may be asked to change its mind.
+      await link.connection[Symbol.asyncDispose]()
+    } finally {
+      this.#renewing = false
     }
   }
 
@@ -147,6 +219,8 @@ export class ServerLink implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#renewal?.[Symbol.dispose]()
+    this.#stop.abort()
     await this.#connector[Symbol.asyncDispose]()
   }
 

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { connect, type TLSSocket } from 'node:tls'
+import { connect as connectClear, type Socket } from 'node:net'
+import { connect } from 'node:tls'
 import type { Identity } from '@hanse/pki'
 import { decode, encode } from '@msgpack/msgpack'
 
@@ -30,6 +31,8 @@ export interface DialOptions {
   readonly port: number
   /** Without one, no certificate is shown. */
   readonly identity: Identity | undefined
+  /** No TLS at all. */
+  readonly clear?: boolean
   /** Any of 127.0.0.0/8: attacks on limits for one address come from an address of their own. */
   readonly localAddress?: string
 }
@@ -53,6 +56,32 @@ export function frameOf(
   return bytes
 }
 
+/** One message of the cell `name`, its headers complete and honest but for `headers`. */
+export function messageFrame(
+  name: string,
+  headers: Readonly<Record<string, unknown>>,
+  payload: Uint8Array = new Uint8Array(0),
+): Uint8Array {
+  const origin = headers['cn__origin'] ?? name
+  const all = {
+    cn__channel: 'task',
+    cn__topic: 'test',
+    cn__origin: origin,
+    cn__destination: 'server',
+    cn__from: name,
+    cn__to: 'server',
+    cn__msg_type: 'req',
+    cn__reply_expected: false,
+    cn__payload_encoding: payload.length === 0 ? 'none' : 'fobs',
+    cn__secure: false,
+    cn__optional: false,
+    cn__send_time: Date.now() / 1000,
+    cn__route: [[origin, Date.now() / 1000]],
+    ...headers,
+  }
+  return frameOf(FRAME.data, encode(all), payload)
+}
+
 /**
  * An attacker at the other end of a TLS connection: says what it likes, byte by byte. Has a coder of its own, so that
  * it can write what ours would refuse to.
@@ -62,13 +91,13 @@ export class AttackerPeer implements AsyncDisposable {
   readonly closed: Promise<void>
   /** Data messages that answer nothing of ours. */
   readonly heard: Readonly<Record<string, unknown>>[] = []
-  readonly #socket: TLSSocket
+  readonly #socket: Socket
   readonly #replies = new Map<string, (reply: AttackerReply) => void>()
   readonly #welcome = Promise.withResolvers<Welcome>()
   #buffer: Buffer = Buffer.alloc(0)
   #name = ''
 
-  private constructor(socket: TLSSocket) {
+  private constructor(socket: Socket) {
     this.#socket = socket
     const closed = Promise.withResolvers<void>()
     this.closed = closed.promise
@@ -82,7 +111,12 @@ export class AttackerPeer implements AsyncDisposable {
   }
 
   /** Dials and finishes the TLS handshake, as far as the dialler sees it. */
-  static async dial({ port, identity, localAddress }: DialOptions): Promise<AttackerPeer> {
+  static async dial({ port, identity, localAddress, clear }: DialOptions): Promise<AttackerPeer> {
+    if (clear === true) {
+      const socket = connectClear(port, '127.0.0.1')
+      await once(socket, 'connect')
+      return new AttackerPeer(socket)
+    }
     const tls = identity?.tls
     const socket = connect({
       host: '127.0.0.1',
@@ -114,24 +148,7 @@ export class AttackerPeer implements AsyncDisposable {
 
   /** One message with headers that are complete and honest but for `headers`. */
   send(headers: Readonly<Record<string, unknown>>, payload: Uint8Array = new Uint8Array(0)): void {
-    const origin = headers['cn__origin'] ?? this.#name
-    const all = {
-      cn__channel: 'task',
-      cn__topic: 'test',
-      cn__origin: origin,
-      cn__destination: 'server',
-      cn__from: this.#name,
-      cn__to: 'server',
-      cn__msg_type: 'req',
-      cn__reply_expected: false,
-      cn__payload_encoding: payload.length === 0 ? 'none' : 'fobs',
-      cn__secure: false,
-      cn__optional: false,
-      cn__send_time: Date.now() / 1000,
-      cn__route: [[origin, Date.now() / 1000]],
-      ...headers,
-    }
-    this.write(frameOf(FRAME.data, encode(all), payload))
+    this.write(messageFrame(this.#name, headers, payload))
   }
 
   /** The same, and its answer; `closed` as return code if the connection ended instead. */

@@ -15,6 +15,8 @@ export interface LeagueOptions {
   readonly scheme?: Scheme
   /** How links are protected; default `mtls`. */
   readonly security?: ConnectionSecurity
+  /** Where sites dial instead of the server's own address, by site. */
+  readonly connectTo?: ReadonlyMap<string, { readonly host: string; readonly port: number }>
   /** When its kits are made, in days from now; default 0. */
   readonly madeDaysAgo?: number
   /** Kit files to change before anything starts. */
@@ -195,7 +197,7 @@ export class League implements AsyncDisposable {
 
 function projectFile(
   { port, sites }: League,
-  { name = 'test_league', scheme = 'tcp', security = 'mtls' }: LeagueOptions,
+  { name = 'test_league', scheme = 'tcp', security = 'mtls', connectTo }: LeagueOptions,
 ): string {
   return `api_version: 3
 name: ${name}
@@ -208,7 +210,7 @@ participants:
     default_host: localhost
     host_names: [127.0.0.1]
     fed_learn_port: ${port}
-${sites.map((site) => `  - { name: ${site}, type: client, org: ${site.replaceAll('-', '_')} }`).join('\n')}
+${sites.map((site) => siteEntry(site, connectTo?.get(site))).join('\n')}
   - { name: ${LEAD}, type: admin, org: league, role: lead }
   - { name: boss@example.org, type: admin, org: league, role: project_admin }
   - { name: member@example.org, type: admin, org: league, role: member }
@@ -219,4 +221,9 @@ builders:
   - path: nvflare.lighter.impl.cert.CertBuilder
   - path: nvflare.lighter.impl.signature.SignatureBuilder
 `
+}
+
+function siteEntry(site: string, address: { host: string; port: number } | undefined): string {
+  const connectTo = address && `, connect_to: { host: ${address.host}, port: ${address.port} }`
+  return `  - { name: ${site}, type: client, org: ${site.replaceAll('-', '_')}${connectTo ?? ''} }`
 }

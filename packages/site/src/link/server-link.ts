@@ -77,6 +77,7 @@ export class ServerLink implements AsyncDisposable {
   #credentials: Credentials | undefined
   #renewal: Disposable | undefined
   #renewing = false
+  #hadProofs = false
   #loginFacts: LoginFacts | undefined
   #onReconnected: () => void = () => {}
 
@@ -92,7 +93,8 @@ export class ServerLink implements AsyncDisposable {
     this.#connector.on('connected', ({ link }) => {
       onEvent({ event: 'connected' })
       if (this.#credentials === undefined) return
-      if (link.isOpen) this.#onReconnected()
+      // A token of a login with proofs is worth nothing over a link without: then the login says what is wrong.
+      if (link.isOpen && !this.#hadProofs) this.#onReconnected()
       else void this.#renew(link)
     })
     this.#connector.on('lost', ({ reason }) => onEvent({ event: 'lost', reason }))
@@ -168,6 +170,7 @@ export class ServerLink implements AsyncDisposable {
     )
     await rememberServer(kit, known, result.capabilities)
     this.#credentials = result.credentials
+    this.#hadProofs = result.link?.proofs.active === true
     result.link?.open()
     this.#renewInTime(result.tokenLifetimeMs)
     return result

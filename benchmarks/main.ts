@@ -12,6 +12,7 @@ import { optionText, type Report } from './harness/report.ts'
 import { alignedTable, FIGURE_COLUMNS, figureRows } from './harness/table.ts'
 import { kernels } from './kernels.bench.ts'
 import { messages } from './messages.bench.ts'
+import { proofs } from './proofs.bench.ts'
 import { round } from './round.bench.ts'
 import { startup } from './startup.bench.ts'
 import { openStock, type StockInstallation } from './stock/stock-installation.ts'
@@ -20,6 +21,7 @@ import { streams } from './streams.bench.ts'
 const BENCHMARKS: readonly Benchmark[] = [
   round,
   messages,
+  proofs,
   streams,
   fobs,
   kernels,

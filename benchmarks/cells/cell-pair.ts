@@ -24,8 +24,9 @@ export class CellPair implements AsyncDisposable {
     this.#client = client
   }
 
-  static hanse(league: League): Promise<CellPair> {
-    return CellPair.#node(HANSE, league)
+  /** @param proofs what the code on each message covers; none without it */
+  static hanse(league: League, proofs?: 'headers' | 'all'): Promise<CellPair> {
+    return CellPair.#node(HANSE, league, proofs === undefined ? [] : [proofs])
   }
 
   /** Two sockets and nothing else. */
@@ -48,11 +49,20 @@ export class CellPair implements AsyncDisposable {
     }
   }
 
-  static async #node(file: string, league: League): Promise<CellPair> {
-    const server = JsonProcess.startNode(file, ['serve', league.kit(SERVER)])
+  static async #node(
+    file: string,
+    league: League,
+    more: readonly string[] = [],
+  ): Promise<CellPair> {
+    const server = JsonProcess.startNode(file, ['serve', league.kit(SERVER), ...more])
     try {
       const { port } = await server.next<{ port: number }>()
-      const client = JsonProcess.startNode(file, ['measure', league.kit('site-1'), String(port)])
+      const client = JsonProcess.startNode(file, [
+        'measure',
+        league.kit('site-1'),
+        String(port),
+        ...more,
+      ])
       return await CellPair.#ready(server, client)
     } catch (error) {
       await server[Symbol.asyncDispose]()
@@ -68,6 +78,10 @@ export class CellPair implements AsyncDisposable {
       await client[Symbol.asyncDispose]()
       throw error
     }
+  }
+
+  get pids(): readonly number[] {
+    return [this.#server.pid, this.#client.pid]
   }
 
   get serverPid(): number {

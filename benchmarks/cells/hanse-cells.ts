@@ -1,11 +1,11 @@
-// Two Hanse cells over mutual TLS, as processes: `serve <kit>` and `measure <kit> <port>`. The same commands and
-// answers as stock/stock_cells.py, one JSON object a line.
+// Two Hanse cells over mutual TLS, as processes: `serve <kit>` and `measure <kit> <port>`, with `headers` or `all` for
+// proofs that cover that much. The same commands and answers as stock/stock_cells.py, one JSON object a line.
 import { createInterface } from 'node:readline'
-import { type Cell, createCell } from '@hanse/cellnet'
+import { type Cell, createCell, type PeerLink } from '@hanse/cellnet'
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { numpyCodecs } from '@hanse/learning'
-import type { Identity } from '@hanse/pki'
+import { createFrameKeyShare, type Identity } from '@hanse/pki'
 import { loadKit } from '@hanse/provision'
 import { Tensor } from '@hanse/tensor'
 import { latencies, type RequestTimes } from './latencies.ts'
@@ -26,7 +26,28 @@ function openCell(name: string, identity: Identity): Cell {
   )
 }
 
-async function serve(identity: Identity): Promise<void> {
+const NO_TRANSCRIPT = new Uint8Array(0)
+
+/** Agrees on keys as a login does, but that nobody signs. */
+function serveKeys(cell: Cell, coversPayload: boolean): void {
+  cell.handle('task', 'keys', ({ body, link }) => {
+    const own = createFrameKeyShare()
+    const options = { side: 'listener', transcript: NO_TRANSCRIPT, coversPayload } as const
+    link?.proofs.stage(own.agree(body as Uint8Array, options), {}) // what our own `measure` sends
+    link?.open()
+    return { body: own.share }
+  })
+}
+
+async function agreeOnKeys(cell: Cell, link: PeerLink, coversPayload: boolean): Promise<void> {
+  const own = createFrameKeyShare()
+  const reply = await cell.request('server', 'task', 'keys', own.share, { via: link })
+  const options = { side: 'dialler', transcript: NO_TRANSCRIPT, coversPayload } as const
+  link.proofs.start(own.agree(reply.body as Uint8Array, options)) // what our own `serve` sends
+  link.open()
+}
+
+async function serve(identity: Identity, proofs: string): Promise<void> {
   const cell = openCell('server', identity)
   const models = new Map<number, Tensor>()
   cell.handle('task', 'echo', ({ body }) => ({ body }))
@@ -50,25 +71,28 @@ async function serve(identity: Identity): Promise<void> {
     }
     return { body: new Map([['w', model]]) }
   })
-  const { url } = await cell.listen(new URL('tcp://127.0.0.1:0'), {
-    mode: 'mtls',
-    tls: identity.tls,
-  })
+  serveKeys(cell, proofs === 'all')
+  const { url } = await cell.listen(
+    new URL('tcp://127.0.0.1:0'),
+    { mode: 'mtls', tls: identity.tls },
+    { proofs: proofs !== '' },
+  )
   say({ port: Number(url.port) })
   await endOfInput()
   await cell[Symbol.asyncDispose]()
 }
 
-async function measure(identity: Identity, port: number): Promise<void> {
+async function measure(identity: Identity, port: number, proofs: string): Promise<void> {
   const cell = openCell('site-1', identity)
-  const link = cell.dial(new URL(`tcp://127.0.0.1:${port}`), {
-    mode: 'mtls',
-    tls: identity.tls,
-    serverName: 'localhost',
-  })
-  const connected = Promise.withResolvers<void>()
-  link.on('connected', () => connected.resolve())
-  await connected.promise
+  const connector = cell.dial(
+    new URL(`tcp://127.0.0.1:${port}`),
+    { mode: 'mtls', tls: identity.tls, serverName: 'localhost' },
+    { proofs: proofs !== '' },
+  )
+  const connected = Promise.withResolvers<PeerLink>()
+  connector.on('connected', ({ link }) => connected.resolve(link))
+  const link = await connected.promise
+  if (proofs !== '') await agreeOnKeys(cell, link, proofs === 'all')
   say({ ready: true })
   for await (const line of createInterface({ input: process.stdin })) {
     const command = JSON.parse(line)
@@ -132,7 +156,7 @@ async function endOfInput(): Promise<void> {
   for await (const _ of process.stdin);
 }
 
-const [role, kit = '', port = ''] = process.argv.slice(2)
+const [role, kit = '', ...more] = process.argv.slice(2)
 const { identity } = await loadKit(kit, { now: Date.now() })
-if (role === 'serve') await serve(identity)
-else await measure(identity, Number(port))
+if (role === 'serve') await serve(identity, more[0] ?? '')
+else await measure(identity, Number(more[0]), more[1] ?? '')

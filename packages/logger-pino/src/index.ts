@@ -1,4 +1,6 @@
+export { type LogProblem, problemsInLog } from './log-problems.ts'
 export {
+  type AdjustableLogger,
   createPinoLogger,
   isLogLevel,
   LOG_LEVELS,

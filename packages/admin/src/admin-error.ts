@@ -21,6 +21,8 @@ export type AdminErrorCode =
   | 'ERR_JOB_FOLDER'
   /** The kit is of another type than a person's, or says what this version cannot do. */
   | 'ERR_KIT_TYPE'
+  /** The server has no such command: it is of another version, or of another make. */
+  | 'ERR_COMMAND_UNKNOWN'
   /** The server could not do it. */
   | 'ERR_COMMAND_FAILED'
   /** An answer that does not follow the protocol. */

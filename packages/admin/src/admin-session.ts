@@ -19,6 +19,8 @@ import { type DownloadOptions, downloadJob } from './job-download.ts'
 import { type SubmitOptions, submitJobFolder } from './job-upload.ts'
 import {
   connectionsSchema,
+  disabledSchema,
+  enabledSchema,
   type JobLogs,
   type JobObservation,
   type JobSummary,
@@ -31,8 +33,10 @@ import {
   type RevocationResult,
   readReply,
   revocationSchema,
+  type SiteAdmission,
   submittedSchema,
 } from './league-types.ts'
+import { type SendCommand, stockJobs, stockStatus } from './stock-league.ts'
 
 export interface OpenSessionOptions extends AbortOptions {
   /** For connecting and logging in. Default 20 s. */
@@ -182,6 +186,8 @@ interface AdminSessionParts {
 /** What one person can ask of a server. Disposing logs out and closes the link. Made by {@link openSession}. */
 export class AdminSession implements AsyncDisposable {
   readonly #parts: AdminSessionParts
+  /** The server does not know Hanse's own commands. */
+  #isStock = false
 
   constructor(parts: AdminSessionParts) {
     this.#parts = parts
@@ -200,7 +206,11 @@ export class AdminSession implements AsyncDisposable {
   /** All jobs that this person may see, oldest first. */
   async list(options: AbortOptions = {}): Promise<readonly JobSummary[]> {
     const { meta } = await this.command('list_jobs', options)
-    return readReply(jobListSchema, member(meta, 'jobs'), 'list_jobs')
+    const jobs = readReply(jobListSchema, member(meta, 'jobs'), 'list_jobs')
+    // A stock server's short list leaves the submitters out.
+    return jobs.some(({ submitter }) => submitter !== '') || jobs.length === 0
+      ? jobs
+      : stockJobs(this.#send, options)
   }
 
   /** @throws {AdminError} `ERR_JOB_UNKNOWN` */
@@ -210,10 +220,18 @@ export class AdminSession implements AsyncDisposable {
     return { job: id, status: typeof status === 'string' ? status : '', meta: dict }
   }
 
-  /** One look at a job's progress. */
+  /** One look at a job's progress; of a stock server, only its status. */
   async observe(id: string, options: AbortOptions = {}): Promise<JobObservation> {
-    const { dict } = await this.command(`hanse.job_progress ${jobId(id)}`, options)
-    return readReply(observationSchema, dict, 'hanse.job_progress')
+    return this.#orStock(
+      async () => {
+        const { dict } = await this.command(`hanse.job_progress ${jobId(id)}`, options)
+        return readReply(observationSchema, dict, 'hanse.job_progress')
+      },
+      async () => {
+        const { status } = await this.show(id, options)
+        return { job: id, status, progress: null }
+      },
+    )
   }
 
   /**
@@ -263,14 +281,32 @@ export class AdminSession implements AsyncDisposable {
   }
 
   async status(options: AbortOptions = {}): Promise<LeagueStatus> {
-    const { dict } = await this.command('hanse.status', options)
-    return readReply(leagueStatusSchema, dict, 'hanse.status')
+    const { kit } = this.#parts
+    return this.#orStock(
+      async () => {
+        const { dict } = await this.command('hanse.status', options)
+        return readReply(leagueStatusSchema, dict, 'hanse.status')
+      },
+      () => stockStatus(this.#send, { server: kit.server.identity, project: kit.project }, options),
+    )
   }
 
   /** How each cell is connected to the server. */
   async connections(options: AbortOptions = {}): Promise<readonly LeagueConnection[]> {
     const { dict } = await this.command('hanse.connections', options)
     return readReply(connectionsSchema, dict, 'hanse.connections').connections
+  }
+
+  /** Keeps a site out until it is enabled. @throws {AdminError} `ERR_NOT_AUTHORIZED` */
+  async disable(site: string, options: AbortOptions = {}): Promise<SiteAdmission> {
+    const { dict } = await this.command(`disable_client ${word(site)}`, options)
+    return readReply(disabledSchema, dict, 'disable_client')
+  }
+
+  /** Lets a disabled site take part again. @throws {AdminError} `ERR_NOT_AUTHORIZED` */
+  async enable(site: string, options: AbortOptions = {}): Promise<SiteAdmission> {
+    const { dict } = await this.command(`enable_client ${word(site)}`, options)
+    return readReply(enabledSchema, dict, 'enable_client')
   }
 
   /** Makes the kit of a participant worthless, at once. @throws {AdminError} `ERR_NOT_AUTHORIZED` */
@@ -304,6 +340,20 @@ export class AdminSession implements AsyncDisposable {
       if (!(error instanceof PlatformError)) throw new Error(messageOf(error), { cause: error })
     } finally {
       await cell[Symbol.asyncDispose]()
+    }
+  }
+
+  readonly #send: SendCommand = (text, options) => this.command(text, options)
+
+  /** Asks as Hanse does; where the server turned out to be stock, as stock's tools do. */
+  async #orStock<T>(ofHanse: () => Promise<T>, ofStock: () => Promise<T>): Promise<T> {
+    if (this.#isStock) return ofStock()
+    try {
+      return await ofHanse()
+    } catch (error) {
+      if (!hasCode(error, 'ERR_COMMAND_UNKNOWN')) throw error
+      this.#isStock = true
+      return ofStock()
     }
   }
 

@@ -12,6 +12,7 @@ export interface CommandOutcome {
 }
 
 const SESSION_ENDED = 'session_inactive'
+const UNKNOWN_COMMAND = 'Unknown command'
 
 /**
  * Reads how a command ended: first by the status in the meta, then by the items (`spec/admin.md` §4, §10).
@@ -42,6 +43,12 @@ export function outcomeOf({ items, meta }: CommandReply, command: string): Comma
 function failure(status: string, reason: string, error: string, command: string): AdminError {
   if (status === COMMAND_STATUS.notAuthenticated || error.includes(SESSION_ENDED))
     return new AdminError('ERR_SESSION_ENDED', reason, 'run the command again')
+  if (error.startsWith(UNKNOWN_COMMAND))
+    return new AdminError(
+      'ERR_COMMAND_UNKNOWN',
+      `the server has no command ${command}`,
+      'it may be a FLARE server, or another version of Hanse; ask its admin',
+    )
   switch (status) {
     case COMMAND_STATUS.notAuthorized:
       return new AdminError(

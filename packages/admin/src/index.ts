@@ -21,4 +21,5 @@ export type {
   LeagueSite,
   LeagueStatus,
   RevocationResult,
+  SiteAdmission,
 } from './league-types.ts'

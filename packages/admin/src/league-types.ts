@@ -170,3 +170,24 @@ export const revocationSchema: z.ZodType<RevocationResult> = z.object({
   revoked: z.boolean(),
   already: z.boolean(),
 })
+
+/** Whether a site is kept out now. */
+export interface SiteAdmission {
+  /** True if nothing changed. */
+  readonly already: boolean
+}
+
+const admissionSchema = (client: z.ZodType<SiteAdmission>) =>
+  z.object({ clients: z.tuple([client]) }).transform(({ clients: [first] }) => first)
+
+export const disabledSchema: z.ZodType<SiteAdmission> = admissionSchema(
+  z
+    .object({ already_disabled: z.boolean() })
+    .transform(({ already_disabled }) => ({ already: already_disabled })),
+)
+
+export const enabledSchema: z.ZodType<SiteAdmission> = admissionSchema(
+  z
+    .object({ was_disabled: z.boolean() })
+    .transform(({ was_disabled }) => ({ already: !was_disabled })),
+)

@@ -4,6 +4,7 @@ import { doctorCommand } from './commands/doctor-command.ts'
 import { jobRoutes } from './commands/job-commands.ts'
 import { provisionCommand } from './commands/provision-command.ts'
 import { reinstateCommand, revokeCommand } from './commands/revocation-commands.ts'
+import { disableCommand, enableCommand } from './commands/site-commands.ts'
 import { startCommand } from './commands/start-command.ts'
 import { statusCommand } from './commands/status-command.ts'
 import type { HanseContext } from './hanse-context.ts'
@@ -19,6 +20,8 @@ export function hanseApplication(version: string): Application<HanseContext> {
         job: jobRoutes,
         audit: auditRoutes,
         doctor: doctorCommand,
+        disable: disableCommand,
+        enable: enableCommand,
         revoke: revokeCommand,
         reinstate: reinstateCommand,
       },

@@ -12,7 +12,7 @@ const lines = createInterface({ input: process.stdin })
 const [line] = (await once(lines, 'line')) as [string]
 const { kits } = JSON.parse(line) as { readonly kits: readonly string[] }
 const stop = new AbortController()
-const running: Promise<void>[] = []
+const running: Promise<unknown>[] = []
 
 async function start(directory: string): Promise<void> {
   const kit = (await loadKit(directory, { now: Date.now() })) as SiteKit // that is what we are given

@@ -31,6 +31,7 @@ export interface StockAnswer {
 
 export const SERVER = 'server1'
 export const LEAD = 'lead@example.org'
+export const BOSS = 'boss@example.org'
 /** Sites of the lead's own organization. */
 const OWN_SITES: ReadonlySet<string> = new Set(['site-1'])
 const run = promisify(execFile)
@@ -70,10 +71,15 @@ export class InteropLeague implements AsyncDisposable {
   }
 
   /** Runs the stock tool as the lead. */
-  async nvflare(...args: string[]): Promise<StockAnswer> {
+  nvflare(...args: string[]): Promise<StockAnswer> {
+    return this.nvflareAs(LEAD, ...args)
+  }
+
+  /** Runs the stock tool as `person`. */
+  async nvflareAs(person: string, ...args: string[]): Promise<StockAnswer> {
     const { stock } = this.#options
     const command = ['--format', 'json', '--connect-timeout', '15', ...args]
-    const kit = args[0] === 'provision' ? [] : ['--startup-kit', this.kit(LEAD)]
+    const kit = args[0] === 'provision' ? [] : ['--startup-kit', this.kit(person)]
     const { code, text } = await this.#program(join(stock.bin, 'nvflare'), [...command, ...kit])
     const json = parsed(text)
     return {
@@ -245,6 +251,7 @@ participants:
     admin_port: ${port}
 ${sites.map((site) => `  - { name: ${site}, type: client, org: ${OWN_SITES.has(site) ? 'league' : 'clinic'} }`).join('\n')}
   - { name: ${LEAD}, type: admin, org: league, role: lead }
+  - { name: ${BOSS}, type: admin, org: league, role: project_admin }
 builders:
   - path: nvflare.lighter.impl.workspace.WorkspaceBuilder
   - path: nvflare.lighter.impl.static_file.StaticFileBuilder

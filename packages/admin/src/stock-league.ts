@@ -79,17 +79,19 @@ export async function stockStatus(
       started: isoTime(server.server_start_time),
       runningJobs: server.jobs.map(({ job_id }) => job_id),
     },
-    sites: server.clients.map(
-      ({ client_name, client_last_conn_time }): LeagueSite => ({
-        name: client_name,
-        connected: true,
-        disabled: false,
-        organization: '',
-        software: softwareOf(versions[client_name]),
-        lastHeartbeat: isoTime(client_last_conn_time),
-        jobs: jobsOf.get(client_name) ?? [],
-      }),
-    ),
+    sites: server.clients
+      .toSorted((a, b) => (a.client_name < b.client_name ? -1 : 1))
+      .map(
+        ({ client_name, client_last_conn_time }): LeagueSite => ({
+          name: client_name,
+          connected: true,
+          disabled: false,
+          organization: '',
+          software: softwareOf(versions[client_name]),
+          lastHeartbeat: isoTime(client_last_conn_time),
+          jobs: jobsOf.get(client_name) ?? [],
+        }),
+      ),
     jobs: await stockJobs(send, options),
   }
 }

@@ -35,8 +35,10 @@ import { serveAdmins } from '../../server/src/admin/admin-service.ts'
 import type {
   JobFile,
   JobProgress,
+  JobReport,
   JobSubmission,
   ServerControl,
+  SiteQuestion,
 } from '../../server/src/admin/server-control.ts'
 
 const times = { notBefore: Date.now() - 3_600_000, notAfter: Date.now() + 3_600_000 }
@@ -198,23 +200,96 @@ export class FakeControl implements ServerControl {
     return ['ERRORLOG_site-1']
   }
 
-  async siteResources(sites: readonly string[], by: { readonly name: string }) {
-    return new Map(sites.map((site) => [site, `what ${site} tells ${by.name}`]))
+  /** What sites were asked, and in whose name. */
+  readonly asked: string[] = []
+  /** Sites that refuse whatever they are asked. */
+  readonly unwilling = new Set<string>()
+  /** JSON that sites answer with, by topic; else words. */
+  readonly answers = new Map<string, string>()
+
+  async askSites(
+    sites: readonly string[],
+    { topic, body = '' }: SiteQuestion,
+    by: { readonly name: string },
+  ) {
+    return new Map(
+      sites.map((site) => {
+        this.asked.push([site, topic, body, by.name].filter((word) => word !== '').join(' '))
+        const ok = !this.unwilling.has(site)
+        const text = ok ? (this.answers.get(topic) ?? `what ${site} tells ${by.name}`) : 'not you'
+        return [site, { ok, text }] as const
+      }),
+    )
   }
 
+  readonly disabled = new Set<string>()
+
+  async disableSite(name: string) {
+    const already = this.disabled.has(name)
+    this.disabled.add(name)
+    return { already, wasPresent: !already }
+  }
+
+  async enableSite(name: string) {
+    return this.disabled.delete(name)
+  }
+
+  readonly resets: string[] = []
+
+  async jobReport(id: string): Promise<JobReport | undefined> {
+    if (this.jobs.get(id)?.state !== 'RUNNING') return undefined
+    return {
+      stats: { job_id: id, status: 'started' },
+      problems: [
+        { level: 'warn', time: '2026-12-01T00:00:00.000Z', message: 'slow' },
+        { level: 'error', time: '2026-12-01T00:00:01.000Z', message: 'broken' },
+      ],
+    }
+  }
+
+  resetProblems(id: string): void {
+    this.resets.push(id)
+  }
+
+  jobSites() {
+    return ['site-1']
+  }
+
+  /** Levels that were set. */
+  readonly levels: (string | undefined)[] = []
+
+  setLogLevel(level: string | undefined) {
+    this.levels.push(level)
+    return true
+  }
+
+  setJobLogLevel(id: string, level: string) {
+    if (this.jobs.get(id)?.state !== 'RUNNING') return false
+    this.levels.push(`${id} ${level}`)
+    return true
+  }
+
+  /** How the server was told to end. */
+  readonly ends: string[] = []
+
+  end(how: string): void {
+    this.ends.push(how)
+  }
+
+  /** Sites that the server says it has. */
+  present: readonly string[] = ['site-1']
+
   sites() {
-    return [
-      {
-        name: 'site-1',
-        cell: 'site-1',
-        organization: 'org_b',
-        software: 'hanse 0.1.0',
-        connected: true,
-        disabled: false,
-        lastHeartbeat: 1_700_000_000_000,
-        jobs: [],
-      },
-    ]
+    return this.present.map((name) => ({
+      name,
+      cell: name,
+      organization: 'org_b',
+      software: 'hanse 0.1.0',
+      connected: true,
+      disabled: this.disabled.has(name),
+      lastHeartbeat: 1_700_000_000_000,
+      jobs: [],
+    }))
   }
 
   status() {
@@ -223,7 +298,9 @@ export class FakeControl implements ServerControl {
       project: PROJECT,
       software: 'hanse 0.1.0',
       startedAt: 1_700_000_000_000,
-      runningJobs: [],
+      runningJobs: [...this.jobs.values()]
+        .filter(({ state }) => state === 'RUNNING')
+        .map(({ id }) => ({ id, app: 'app' })),
     }
   }
 }

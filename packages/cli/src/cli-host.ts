@@ -1,9 +1,10 @@
 import type { AdminSession } from '@hanse/admin'
-import type { AbortOptions, Clock, Logger } from '@hanse/contract'
+import type { AbortOptions, Clock } from '@hanse/contract'
 import type { Diagnosis } from '@hanse/doctor'
 import type { AdminKit, Kit } from '@hanse/provision'
-import type { RunServerOptions } from '@hanse/server'
+import type { PlaceEnd, RunServerOptions } from '@hanse/server'
 import type { RunSiteOptions } from '@hanse/site'
+import type { PlaceLogger } from './output/tee-logger.ts'
 
 /** A stream of text that a person or a program reads. */
 export interface TextStream {
@@ -31,9 +32,9 @@ export interface CliHost {
   diagnose(directory: string): Promise<Diagnosis>
   openSession(kit: AdminKit, options: AbortOptions): Promise<AdminSession>
   /** The log of a place: everything into `file`, warnings also to standard error. */
-  createLogger(file: string): Logger
+  createLogger(file: string): PlaceLogger
   /** Asks a person for a text that is not shown; `undefined` where nobody can be asked. */
   askSecret(question: string): Promise<string | undefined>
-  runServer(options: RunServerOptions): Promise<void>
-  runSite(options: RunSiteOptions): Promise<void>
+  runServer(options: RunServerOptions): Promise<PlaceEnd>
+  runSite(options: RunSiteOptions): Promise<PlaceEnd>
 }

@@ -14,7 +14,7 @@ import { loadKit } from '@hanse/provision'
 import { runServer } from '@hanse/server'
 import { runSite } from '@hanse/site'
 import type { CliHost, TextStream } from './cli-host.ts'
-import { teeLogger } from './output/tee-logger.ts'
+import { placeLogger } from './output/tee-logger.ts'
 import { runHanse } from './run-hanse.ts'
 import { VERSION } from './version.ts'
 
@@ -102,11 +102,14 @@ const host: CliHost = {
       { ...options, software: `hanse ${VERSION}` },
     )
   },
-  createLogger: (file) =>
-    teeLogger([
-      createPinoLogger({ level: logLevel('info'), destination: file }),
+  createLogger(file) {
+    const level = logLevel('info')
+    return placeLogger(
+      createPinoLogger({ level, destination: file }),
+      level,
       createPinoLogger({ level: 'warn' }),
-    ]),
+    )
+  },
   askSecret,
   runServer,
   runSite,

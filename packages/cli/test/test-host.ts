@@ -50,7 +50,7 @@ export async function run(
         { drivers: [tcp()], clock: systemClock, logger: silentLogger },
         { ...options, software: 'test' },
       ),
-    createLogger: () => silentLogger,
+    createLogger: () => ({ ...silentLogger, setLevel() {} }),
     askSecret: async () => undefined,
     runServer: async () => {
       throw new Error('not in this test')

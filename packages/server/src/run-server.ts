@@ -5,7 +5,13 @@ import type { Clock, Logger } from '@hanse/contract'
 import { loginVerifier, signText, verifyText } from '@hanse/pki'
 import { decide, readPolicy } from '@hanse/policy'
 import type { ServerKit } from '@hanse/provision'
-import { type PublicProperties, SERVER_CELL } from '@hanse/session'
+import {
+  type PlaceEnd,
+  PlaceEnding,
+  type PlaceLogLevel,
+  type PublicProperties,
+  SERVER_CELL,
+} from '@hanse/session'
 import { openFileJobStore } from '@hanse/store-file'
 import { serveAdmins } from './admin/admin-service.ts'
 import { jobMembersFilter } from './jobs/job-members-filter.ts'
@@ -18,7 +24,9 @@ import { createServerCell } from './link/server-cell.ts'
 import { RevocationList } from './revocation/revocation-list.ts'
 import { RevocationService } from './revocation/revocation-service.ts'
 import { ServerControlService } from './server-control-service.ts'
+import { DisabledSites } from './sites/disabled-sites.ts'
 import { serveSites } from './sites/serve-sites.ts'
+import { SiteBook } from './sites/site-book.ts'
 import { SiteRegistry } from './sites/site-registry.ts'
 
 export type ServerEvent =
@@ -42,15 +50,22 @@ export interface RunServerOptions {
   readonly software: string
   /** Level of the job processes' logs. Default `info`. */
   readonly logLevel?: string
+  /** Changes the level of `logger`; `undefined` is the one it was made with. Absent if it is fixed. */
+  readonly setLogLevel?: ((level: PlaceLogLevel | undefined) => boolean) | undefined
 }
 
 /** What a place writes at run time; `docs/decisions/0004-run-state-in-the-kit.md`. */
 const STATE = 'state'
 const SWEEP_MS = 5_000
 
-/** Runs a league's server until its signal fires. */
-export async function runServer(options: RunServerOptions): Promise<void> {
-  const { kit, clock, logger, onEvent, signal, software } = options
+/**
+ * Runs a league's server until its signal fires, or a person who may stops or restarts it.
+ * @returns whether it should be started again
+ */
+export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
+  const { kit, clock, logger, onEvent, software } = options
+  using ending = new PlaceEnding(clock, options.signal)
+  const { signal } = ending
   const state = join(kit.directory, STATE)
   await mkdir(state, { recursive: true, mode: 0o700 })
   await using audit = await openAuditLog(
@@ -75,9 +90,12 @@ export async function runServer(options: RunServerOptions): Promise<void> {
     logger,
     onProgress: (jobId, progress) => jobs.onProgress(jobId, progress),
   })
+  const signer = textSigner(kit)
+  const book = await SiteBook.open(join(state, 'sites.json'), { signer, logger })
   const sites: SiteRegistry = new SiteRegistry(
     clock,
     {
+      recall: (name, fingerprint) => book.recall(name, fingerprint),
       onPresent(site) {
         onEvent({ event: 'site-joined', site: site.name })
         jobs.siteBack(site.name)
@@ -108,13 +126,15 @@ export async function runServer(options: RunServerOptions): Promise<void> {
   })
 
   const revocations = new RevocationService({
-    list: await RevocationList.open(join(state, 'revoked.json'), textSigner(kit)),
+    list: await RevocationList.open(join(state, 'revoked.json'), signer),
     cell,
     sites,
     clock,
     logger,
     ownName: kit.name,
   })
+  const disabledSites = await DisabledSites.open(join(state, 'disabled-sites.json'), signer)
+  for (const { name } of disabledSites.list()) sites.disable(name)
   const guard = guardMessages({
     cell,
     kit,
@@ -149,6 +169,7 @@ export async function runServer(options: RunServerOptions): Promise<void> {
     audit,
     recordRefusal,
     sites,
+    book,
     revocations,
     software,
   })
@@ -177,9 +198,12 @@ export async function runServer(options: RunServerOptions): Promise<void> {
         kit,
         store,
         sites,
+        disabledSites,
         jobs,
         now: () => clock.now(),
         software,
+        setLogLevel: options.setLogLevel,
+        end: (how) => ending.end(how),
       }),
       ownProperties,
       callerOf({ headers }) {
@@ -187,7 +211,7 @@ export async function runServer(options: RunServerOptions): Promise<void> {
         return claims?.kind === 'admin' ? claims : undefined
       },
       verifier: loginVerifier(kit.identity, clock),
-      signer: textSigner(kit),
+      signer,
       authorize: (subject, right, job) =>
         decide(policy, {
           subject: { name: subject.name, org: subject.organization, role: subject.role },
@@ -229,7 +253,8 @@ export async function runServer(options: RunServerOptions): Promise<void> {
   using _sweep = everyFewSeconds(clock, () => sites.sweep())
   await aborted(signal)
   await jobs.stop()
-  await audit.append(ownEvent(kit, 'server.stop', 'allowed', 'stopped as asked'))
+  await audit.append(ownEvent(kit, 'server.stop', 'allowed', `${ending.how} as asked`))
+  return ending.how
 }
 
 /** Signs texts that only this server reads again. */

@@ -2,14 +2,17 @@ import { join } from 'node:path'
 import type { ByteSource, Cell } from '@hanse/cellnet'
 import { type AbortOptions, hasCode, type JobStore, type StoredJob } from '@hanse/contract'
 import { cloneJobMeta, deleteJob } from '@hanse/jobs'
+import { problemsInLog } from '@hanse/logger-pino'
 import type { ServerKit } from '@hanse/provision'
 import {
   type ActingPerson,
-  COMMAND,
   COMMAND_HEADER,
   commandSite,
+  type PlaceEnd,
+  type PlaceLogLevel,
   personHeaders,
   type SiteCommand,
+  submitterOf,
 } from '@hanse/session'
 import type {
   AbortOutcome,
@@ -17,9 +20,12 @@ import type {
   JobFile,
   JobLogs,
   JobProgress,
+  JobReport,
   JobSubmission,
   ServerControl,
   ServerStatus,
+  SiteAnswer,
+  SiteQuestion,
   SiteStatus,
   SubmissionOutcome,
 } from './admin/server-control.ts'
@@ -28,6 +34,7 @@ import { LOG_FILE } from './jobs/job-process-protocol.ts'
 import type { JobService } from './jobs/job-service.ts'
 import { logTail } from './jobs/log-tail.ts'
 import type { RevocationOutcome, RevocationService } from './revocation/revocation-service.ts'
+import type { DisabledSites } from './sites/disabled-sites.ts'
 import type { SiteRegistry } from './sites/site-registry.ts'
 
 export interface ServerControlComponents {
@@ -36,15 +43,22 @@ export interface ServerControlComponents {
   readonly kit: ServerKit
   readonly store: JobStore
   readonly sites: SiteRegistry
+  readonly disabledSites: DisabledSites
   readonly jobs: JobService
   readonly now: () => number
   readonly software: string
+  /** Absent where the level of the log is fixed. */
+  readonly setLogLevel: ((level: PlaceLogLevel | undefined) => boolean) | undefined
+  end(how: PlaceEnd): void
 }
 
 const DEFAULT_STUDY = 'default'
 /** How long a site may take to answer a person's question. */
 const ANSWER_TIMEOUT_MS = 5_000
-const MAX_ANSWER_CHARS = 4_096
+const MAX_ANSWER_CHARS = 65_536
+/** As many as a person wants to read. */
+const MAX_PROBLEMS = 100
+const NO_PROGRESS: JobProgress = { round: 0, totalRounds: 0, sites: [], metrics: new Map() }
 /** Blobs that every job has; what else there is are its components. */
 const OWN_BLOBS: ReadonlySet<string> = new Set(['data', 'meta', 'workspace', 'scheduled', LOG_FILE])
 
@@ -52,6 +66,8 @@ const OWN_BLOBS: ReadonlySet<string> = new Set(['data', 'meta', 'workspace', 'sc
 export class ServerControlService implements ServerControl {
   readonly #components: ServerControlComponents
   readonly #startedAt: number
+  /** When the problems of a running job were last reset; ms since the epoch. */
+  readonly #problemsSeen = new Map<string, number>()
 
   constructor(components: ServerControlComponents) {
     this.#components = components
@@ -157,44 +173,78 @@ export class ServerControlService implements ServerControl {
 
   sites(): readonly SiteStatus[] {
     const { sites, jobs } = this.#components
-    const disabled = new Set(sites.disabled())
-    return sites.list().map(({ name, cell, organization, software, connected, lastHeartbeat }) => ({
+    const present = sites
+      .list()
+      .map(({ name, cell, organization, software, connected, lastHeartbeat }) => ({
+        name,
+        cell,
+        organization,
+        software,
+        connected,
+        disabled: false,
+        lastHeartbeat,
+        jobs: jobs.jobsOf(name),
+      }))
+    const out = sites.disabled().map((name) => ({
       name,
-      cell,
-      organization,
-      software,
-      connected,
-      disabled: disabled.has(name),
-      lastHeartbeat,
-      jobs: jobs.jobsOf(name),
+      cell: name,
+      organization: '',
+      software: '',
+      connected: false,
+      disabled: true,
+      lastHeartbeat: 0,
+      jobs: [],
     }))
+    return [...present, ...out].toSorted((a, b) => (a.name < b.name ? -1 : 1))
   }
 
-  async siteResources(
+  async disableSite(
+    name: string,
+    by: ActingPerson,
+  ): Promise<{ readonly already: boolean; readonly wasPresent: boolean }> {
+    const { sites, disabledSites, now } = this.#components
+    const saved = disabledSites.disable({ name, by: by.name, at: now() })
+    // In force before it is on the disk: the site's next message counts.
+    const wasPresent = sites.disable(name)
+    return { already: !(await saved), wasPresent }
+  }
+
+  async enableSite(name: string): Promise<boolean> {
+    const { sites, disabledSites } = this.#components
+    const wasDisabled = await disabledSites.enable(name)
+    sites.enable(name)
+    return wasDisabled
+  }
+
+  async askSites(
     names: readonly string[],
+    { topic, right, body = '', job }: SiteQuestion,
     by: ActingPerson,
     { signal }: AbortOptions = {},
-  ): Promise<ReadonlyMap<string, string>> {
+  ): Promise<ReadonlyMap<string, SiteAnswer>> {
     const { cell, sites } = this.#components
-    // Stock sites decide by their own policy, in which the person's name for the right counts.
+    const submitter = job === undefined ? by : submitterOf(job.meta)
     const command: SiteCommand = {
-      topic: COMMAND.reportResources,
+      topic,
       headers: new Map([
-        ...personHeaders(by, by),
-        [COMMAND_HEADER.adminCommand, 'report_resources'],
+        ...personHeaders(by, submitter),
+        [COMMAND_HEADER.adminCommand, right],
         [COMMAND_HEADER.requireAuthorization, 'true'],
+        ...(job === undefined ? [] : [[COMMAND_HEADER.jobId, job.id] as const]),
       ]),
-      body: '',
+      body,
     }
-    const ask = async (name: string): Promise<readonly [string, string]> => {
+    const ask = async (name: string): Promise<readonly [string, SiteAnswer]> => {
       const site = sites.get(name)
-      if (site?.connected !== true) return [name, 'no_reply']
+      if (site?.connected !== true) return [name, { ok: false, text: 'no_reply' }]
       const answer = await commandSite(cell, site.cell, command, {
         timeoutMs: ANSWER_TIMEOUT_MS,
         signal,
       })
       const text = answer.ok ? answer.body : answer.reason
-      return [name, typeof text === 'string' ? text.slice(0, MAX_ANSWER_CHARS) : 'no_reply']
+      return typeof text === 'string'
+        ? [name, { ok: answer.ok, text: text.slice(0, MAX_ANSWER_CHARS) }]
+        : [name, { ok: false, text: 'no_reply' }]
     }
     return new Map(await Promise.all(names.map(ask)))
   }
@@ -236,6 +286,48 @@ export class ServerControlService implements ServerControl {
       startedAt: this.#startedAt,
       runningJobs: jobs.underway().map((id) => ({ id, app: 'app_server' })),
     }
+  }
+
+  async jobReport(id: string): Promise<JobReport | undefined> {
+    const { jobs } = this.#components
+    if (!jobs.underway().includes(id)) return undefined
+    const { round, totalRounds, sites, metrics } = this.jobProgress(id) ?? NO_PROGRESS
+    const log = (await this.#serverLog(id, LOG_FILE)) ?? ''
+    return {
+      stats: {
+        job_id: id,
+        status: 'started',
+        current_round: round,
+        total_rounds: totalRounds,
+        sites: Object.fromEntries(sites.map(({ name, state }) => [name, state])),
+        metrics: Object.fromEntries(metrics),
+      },
+      problems: problemsInLog(log, this.#problemsSeen.get(id)).slice(-MAX_PROBLEMS),
+    }
+  }
+
+  resetProblems(id: string): void {
+    const { jobs, now } = this.#components
+    const underway = new Set(jobs.underway())
+    for (const job of this.#problemsSeen.keys())
+      if (!underway.has(job)) this.#problemsSeen.delete(job)
+    if (underway.has(id)) this.#problemsSeen.set(id, now())
+  }
+
+  jobSites(id: string): readonly string[] {
+    return this.#components.jobs.sitesOf(id)
+  }
+
+  setLogLevel(level: PlaceLogLevel | undefined): boolean {
+    return this.#components.setLogLevel?.(level) ?? false
+  }
+
+  setJobLogLevel(id: string, level: PlaceLogLevel): boolean {
+    return this.#components.jobs.setLogLevel(id, level)
+  }
+
+  end(how: PlaceEnd): void {
+    this.#components.end(how)
   }
 
   /** The log of a run under way, or of one that is over. */

@@ -38,6 +38,8 @@ export class FakeServerJob implements ServerJobProcess {
     this.told.push(`${certain ? 'gone' : 'doubt'} ${site}: ${reason}`)
   }
 
+  setLogLevel(): void {}
+
   reportAlive(site: string): void {
     this.told.push(`alive ${site}`)
   }

@@ -32,6 +32,7 @@ export {
   returnCodeOf,
 } from './aux-messages/aux-messages.ts'
 export { type ActingPerson, submitterOf } from './commands/acting-person.ts'
+export { logLevelOf, type PlaceLogLevel } from './commands/log-level-words.ts'
 export {
   COMMAND,
   COMMAND_HEADER,
@@ -139,6 +140,7 @@ export {
   writeCommandRequest,
 } from './people/command-text.ts'
 export { joinWords, splitWords } from './people/command-words.ts'
+export { type PlaceEnd, PlaceEnding } from './place-ending.ts'
 export { secureRandom } from './secure-random.ts'
 export { SessionError, type SessionErrorCode } from './session-error.ts'
 export { participantLookup } from './tasks/participant-lookup.ts'

@@ -11,6 +11,9 @@ import { createMessageCipher } from '@hanse/pki'
 import { provenIdentities, type SiteKit } from '@hanse/provision'
 import {
   adminCodecs,
+  type PlaceEnd,
+  PlaceEnding,
+  type PlaceLogLevel,
   type PublicProperties,
   participantStamp,
   platformCodecs,
@@ -18,6 +21,7 @@ import {
 import { jobEgressFilter } from './job-egress.ts'
 import { SiteJobs } from './jobs/site-jobs.ts'
 import { Heartbeat } from './link/heartbeat.ts'
+import { LoginRenewal } from './link/login-renewal.ts'
 import { ServerLink, type ServerLinkEvent } from './link/server-link.ts'
 import { serverOnlyFilter } from './link/server-only-filter.ts'
 import { resolveRuntimes } from './trainer-runtimes.ts'
@@ -45,17 +49,23 @@ export interface RunSiteOptions {
   readonly searchPath?: string
   /** Level of the job processes' logs. Default `info`. */
   readonly logLevel?: string
+  /** Changes the level of `logger`; `undefined` is the one it was made with. Absent if it is fixed. */
+  readonly setLogLevel?: ((level: PlaceLogLevel | undefined) => boolean) | undefined
 }
 
 /** What a place writes at run time; `docs/decisions/0004-run-state-in-the-kit.md`. */
 const STATE = 'state'
 
 /**
- * Runs a site until its signal fires: one link to its server, its jobs as processes of their own.
+ * Runs a site until its signal fires, or a person whom its policy allows that stops or restarts it: one link to its
+ * server, its jobs as processes of their own.
+ * @returns whether it should be started again
  * @throws {SiteError} when the server does not want it; whatever it ran is ended first
  */
-export async function runSite(options: RunSiteOptions): Promise<void> {
-  const { kit, clock, logger, onEvent, signal } = options
+export async function runSite(options: RunSiteOptions): Promise<PlaceEnd> {
+  const { kit, clock, logger, onEvent } = options
+  using ending = new PlaceEnding(clock, options.signal)
+  const { signal } = ending
   const state = join(kit.directory, STATE)
   await mkdir(state, { recursive: true, mode: 0o700 })
   await using audit = await openAuditLog(
@@ -107,6 +117,8 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
     software: options.software,
     onEvent,
     recordRefusal,
+    setLogLevel: options.setLogLevel,
+    end: (how) => ending.end(how),
   })
   cell.onPeer('misdeed', ({ fqcn, code, reason, connection }) =>
     recordRefusal({
@@ -155,7 +167,7 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
     if (signal.aborted) return undefined
     throw error
   })
-  if (login === undefined) return
+  if (login === undefined) return ending.how
   await audit.append({
     actor: { name: kit.name },
     act: 'login',
@@ -165,7 +177,15 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
     text: `logged in at ${login.server.name}`,
     facts: { serverFingerprint: login.server.fingerprint },
   })
-  const heartbeat = new Heartbeat(
+  const renewal = new LoginRenewal({
+    clock,
+    logger,
+    async logIn() {
+      await link.renew({ signal })
+      heartbeat.now()
+    },
+  })
+  const heartbeat: Heartbeat = new Heartbeat(
     {
       cell,
       clock,
@@ -173,7 +193,9 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
       jobs: () => jobs.owned(),
       onAbort: (unknown) => jobs.abortUnknown(unknown),
       onAnswer: (returnCode, reason) => {
-        if (returnCode !== 'ok') logger.warn('heartbeat not accepted', { returnCode, reason })
+        if (returnCode === 'ok') renewal.accepted()
+        else logger.warn('heartbeat not accepted', { returnCode, reason })
+        if (returnCode === 'unauthenticated') void renewal.refused(reason)
       },
     },
     { project: kit.project, ownProperties, signal },
@@ -188,4 +210,5 @@ export async function runSite(options: RunSiteOptions): Promise<void> {
   await heartbeat.run()
   await jobs.stopAll()
   await link.quit(ownProperties)
+  return ending.how
 }

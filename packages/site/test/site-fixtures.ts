@@ -49,7 +49,13 @@ export class TestPeople {
 export const POLICY = JSON.stringify({
   format_version: '1.0',
   permissions: {
-    lead: { submit_job: 'any', byoc: 'any', view: 'any', operate: 'any' },
+    lead: {
+      submit_job: 'any',
+      byoc: 'any',
+      view: 'any',
+      operate: 'any',
+      manage_job: 'n:submitter',
+    },
     member: { submit_job: 'any' },
   },
 })

@@ -1,5 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { LogLevel } from '@hanse/logger-pino'
+import type { PlaceEnd } from '@hanse/server'
 import { buildCommand, type Command } from '@stricli/core'
 import { CliError, EXIT } from '../cli-error.ts'
 import { type HanseContext, type OutputFlags, pathOf, reportError } from '../hanse-context.ts'
@@ -22,7 +24,8 @@ export const startCommand: Command<HanseContext> = buildCommand({
   async func(this: HanseContext, { json = false }: OutputFlags, directory: string) {
     const { host, process } = this
     try {
-      await start(this, json, directory)
+      // A person may have asked for a restart: then the kit is read anew, with what has changed in it.
+      while ((await start(this, json, directory)) === 'restart' && !host.signal.aborted);
       process.exitCode = EXIT.done
     } catch (error) {
       process.exitCode = reportError(host, json, error)
@@ -30,7 +33,7 @@ export const startCommand: Command<HanseContext> = buildCommand({
   },
 })
 
-async function start({ host }: HanseContext, json: boolean, directory: string): Promise<void> {
+async function start({ host }: HanseContext, json: boolean, directory: string): Promise<PlaceEnd> {
   const kit = await host.loadKit(pathOf(host, directory))
   if (kit.type === 'admin')
     throw new CliError(
@@ -49,6 +52,10 @@ async function start({ host }: HanseContext, json: boolean, directory: string): 
     software: `hanse ${host.version}`,
     onEvent: (event: PlaceEvent) =>
       host.stdout.write(`${json ? JSON.stringify(event) : eventLine(host.clock.now(), event)}\n`),
+    setLogLevel: (level: LogLevel | undefined) => {
+      logger.setLevel(level)
+      return true
+    },
     ...logLevelOf(host.environment),
   }
   if (kit.type === 'server') return host.runServer({ ...common, kit })

@@ -1,4 +1,19 @@
 import type { Logger } from '@hanse/contract'
+import type { AdjustableLogger, LogLevel } from '@hanse/logger-pino'
+
+/** The log of a place. */
+export interface PlaceLogger extends Logger {
+  /** @param level `undefined` is the one that it was made with */
+  setLevel(level: LogLevel | undefined): void
+}
+
+/** Everything into `file`, up to a level that can be changed, and what it has of its own to `console`. */
+export function placeLogger(file: AdjustableLogger, level: LogLevel, console: Logger): PlaceLogger {
+  return {
+    ...teeLogger([file, console]),
+    setLevel: (changed) => file.setLevel(changed ?? level),
+  }
+}
 
 /** Writes everything to each of `loggers`, which have levels of their own. */
 export function teeLogger(loggers: readonly Logger[]): Logger {

@@ -448,3 +448,191 @@ describe('a download', () => {
     expect(status(await person.command(`download_job ${foreign}`, token))).toBe('not_authorized')
   })
 })
+
+describe('commands about the places of a league', () => {
+  async function boss() {
+    const server = await startServer()
+    const { person, token } = await logIn(server, 'boss@example.org', 'project_admin')
+    return { server, say: (text: string) => person.command(text, token) }
+  }
+
+  it('keep a site out and let it in again, one at a time, on record by name', async () => {
+    const { server, say } = await boss()
+    const out = await say('disable_client site-1')
+    expect(lastItem(out)).toEqual([
+      'dict',
+      {
+        clients: [
+          {
+            client_name: 'site-1',
+            state: 'disabled',
+            already_disabled: false,
+            active_session_removed: true,
+            credential_revoked: false,
+            rejoin_allowed: false,
+          },
+        ],
+      },
+    ])
+    expect(server.record.at(-1)).toMatchObject({ act: 'disable_client', target: 'site-1' })
+    expect(lastItem(await say('enable_client site-1'))).toEqual([
+      'dict',
+      { clients: [expect.objectContaining({ state: 'enabled', was_disabled: true })] },
+    ])
+    for (const text of ['disable_client', 'disable_client a b', 'enable_client ../x'])
+      expect(status(await say(text))).toBe('syntax_error')
+  })
+
+  it('do not stop or restart anything while a job runs', async () => {
+    const { server, say } = await boss()
+    server.control.add({ status: 'RUNNING' })
+    for (const text of ['shutdown all', 'restart server', 'shutdown client site-1'])
+      expect(status(await say(text))).toBe('job_running')
+    expect(server.control.ends).toEqual([])
+    expect(server.control.asked).toEqual([])
+  })
+
+  it('stop sites first, then the server; not the server while sites are there', async () => {
+    const { server, say } = await boss()
+    expect(status(await say('shutdown server'))).toBe('clients_running')
+    server.control.unwilling.add('site-1')
+    const refused = await say('shutdown all')
+    expect(status(refused)).toBe('error')
+    expect(lastItem(refused)).toEqual(['error', expect.stringContaining('site-1: not you')])
+    expect(server.control.ends).toEqual([])
+    server.control.unwilling.clear()
+    const done = await say('shutdown all')
+    expect(status(done)).toBe('ok')
+    expect(lastItem(done)).toEqual(['shutdown', 'Goodbye!'])
+    expect(server.control.ends).toEqual(['stop'])
+    expect(server.control.asked.at(-1)).toBe('site-1 train.shutdown boss@example.org')
+  })
+
+  it('restart the server alone, or all', async () => {
+    const { server, say } = await boss()
+    expect((await say('restart server')).meta).toMatchObject({ status: 'ok', server_status: 'ok' })
+    expect(server.control.asked).toEqual([])
+    expect((await say('restart all')).meta).toMatchObject({
+      client_status: { 'site-1': expect.any(String) },
+    })
+    expect(server.control.ends).toEqual(['restart', 'restart'])
+  })
+
+  it('set levels of logs in the words of stock, and say which words mean nothing', async () => {
+    const { server, say } = await boss()
+    expect(status(await say('configure_site_log server WARNING'))).toBe('ok')
+    expect(status(await say('configure_site_log server reload'))).toBe('ok')
+    expect(status(await say('configure_site_log server concise'))).toBe('syntax_error')
+    // As `nvflare system log-config --site site-1` says it.
+    expect(status(await say('configure_site_log site-1 concise'))).toBe('ok')
+    expect(server.control.levels).toEqual(['warn', undefined])
+    expect(server.control.asked).toEqual(['site-1 sys.configure_site_log concise boss@example.org'])
+    expect(status(await say('configure_site_log all full'))).toBe('syntax_error')
+    expect(server.control.asked).toHaveLength(1)
+  })
+
+  it('show what sites say of themselves, and what cannot be read as that', async () => {
+    const { server, say } = await boss()
+    expect((await say('report_env')).meta).toMatchObject({
+      clients: [{ site_name: 'site-1', error: 'the answer cannot be read' }],
+    })
+    server.control.answers.set('sys.report_env', '{"secure_mode":true}')
+    expect((await say('report_env site-1')).meta).toMatchObject({
+      clients: [{ site_name: 'site-1', secure_mode: true }],
+    })
+    server.control.answers.set('train.get_scopes', '{"scope_names":["a","b"],"default_scope":"a"}')
+    expect((await say('show_scopes all')).items).toContainEqual({
+      type: 'table',
+      rows: [
+        ['SITE', 'SCOPES', 'DEFAULT'],
+        ['server', '', ''],
+        ['site-1', 'a, b', 'a'],
+      ],
+    })
+  })
+
+  it('that Hanse does not have say so, and what to do instead', async () => {
+    const { say } = await boss()
+    for (const text of ['ls server', 'cat server x', 'remove_client site-1', 'sys_info server']) {
+      const reply = await say(text)
+      expect(status(reply)).toBe('error')
+      expect(lastItem(reply)).toEqual(['error', expect.stringMatching(/Hanse/)])
+    }
+  })
+
+  it('are for those to whom the policy grants them', async () => {
+    const server = await startServer()
+    const { person, token } = await logIn(server)
+    for (const text of [
+      'shutdown all',
+      'restart all',
+      'disable_client site-1',
+      'enable_client site-1',
+      'configure_site_log server DEBUG',
+      'report_env',
+    ])
+      expect(status(await person.command(text, token))).toBe('not_authorized')
+    expect(server.control.ends).toEqual([])
+    expect(server.control.disabled.size).toBe(0)
+  })
+})
+
+describe('commands about a running job', () => {
+  it('collect what the server and the sites in it say', async () => {
+    const server = await startServer()
+    server.control.present = ['site-1', 'site-2']
+    server.control.answers.set('info.show_stats', '{"ClientRunner":{"current_task_name":"train"}}')
+    const id = server.control.add({ status: 'RUNNING' })
+    const { person, token } = await logIn(server)
+    expect(lastItem(await person.command(`show_stats ${id} all`, token))).toEqual([
+      'dict',
+      {
+        server: { ServerRunner: { job_id: id, status: 'started' } },
+        // The other site is not in the job.
+        'site-1': { ClientRunner: { current_task_name: 'train' } },
+      },
+    ])
+    expect(lastItem(await person.command(`show_errors ${id} server`, token))).toEqual([
+      'dict',
+      {
+        server: {
+          ServerRunner: {
+            error: ['2026-12-01T00:00:01.000Z broken'],
+            warning: ['2026-12-01T00:00:00.000Z slow'],
+          },
+        },
+      },
+    ])
+    expect(lastItem(await person.command(`show_errors ${id} client site-1`, token))).toEqual([
+      'dict',
+      { 'site-1': 'invalid_reply' },
+    ])
+    expect(lastItem(await person.command(`reset_errors ${id} server`, token))).toEqual([
+      'dict',
+      { server: { status: 'OK' } },
+    ])
+    expect(server.control.resets).toEqual([id])
+    expect(status(await person.command(`configure_job_log ${id} server DEBUG`, token))).toBe('ok')
+    expect(server.control.levels).toEqual([`${id} debug`])
+  })
+
+  it('say of one that does not run that it does not', async () => {
+    const server = await startServer()
+    const id = server.control.add()
+    const { person, token } = await logIn(server)
+    for (const command of ['show_stats', 'show_errors', 'reset_errors'])
+      expect(status(await person.command(`${command} ${id} all`, token))).toBe('job_not_running')
+    expect(status(await person.command(`configure_job_log ${id} server INFO`, token))).toBe(
+      'job_not_running',
+    )
+  })
+
+  it('change the log of own jobs only', async () => {
+    const server = await startServer()
+    const id = server.control.add({ status: 'RUNNING', submitter_name: 'other@example.org' })
+    const { person, token } = await logIn(server)
+    expect(status(await person.command(`configure_job_log ${id} server DEBUG`, token))).toBe(
+      'not_authorized',
+    )
+  })
+})

@@ -25,11 +25,15 @@ import { type AdminSession, AdminSessions, type Caller } from './admin-sessions.
 import { CommandRecorder, type PersonAct, type RecordEvent } from './command-recorder.ts'
 import { CommandTable } from './command-table.ts'
 import { downloadCommand } from './commands/download-command.ts'
+import { infoCommands } from './commands/info-commands.ts'
 import { jobCommands, noSuchJob } from './commands/job-commands.ts'
 import { studyOf } from './commands/job-summary.ts'
 import { leagueCommands } from './commands/league-commands.ts'
 import { placeCommands } from './commands/place-commands.ts'
+import { refusedCommands } from './commands/refused-commands.ts'
+import { siteCommands } from './commands/site-commands.ts'
 import { submitCommand } from './commands/submit-command.ts'
+import { systemCommands } from './commands/system-commands.ts'
 import { JobDownloads } from './job-downloads.ts'
 import { CommandFailure, ReplyBuilder } from './reply-builder.ts'
 import type { ServerControl } from './server-control.ts'
@@ -124,7 +128,11 @@ class AdminService implements AsyncDisposable {
       submitCommand(control),
       downloadCommand(control, this.#downloads),
       ...placeCommands(control),
+      ...infoCommands(control),
+      ...siteCommands(control),
+      ...systemCommands(control),
       ...leagueCommands(control),
+      ...refusedCommands(),
     ])
     cell.handle(PEOPLE.channel, '*', (request, { signal }) => this.#onCommand(request, signal))
     this.#uploads = receiveObjectStreams({

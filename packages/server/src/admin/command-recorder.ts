@@ -14,7 +14,10 @@ const READING: ReadonlySet<string> = new Set([
   'list_job',
   'get_job_log',
   'check_status',
+  'admin_check_status',
   'report_version',
+  'show_stats',
+  'show_errors',
   'hanse.status',
   'hanse.job_progress',
 ])

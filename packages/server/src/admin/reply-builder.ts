@@ -47,6 +47,12 @@ export class ReplyBuilder {
     return this
   }
 
+  /** Tells the tool to end. */
+  shutdown(data: string): this {
+    this.#items.push({ type: 'shutdown', data })
+    return this
+  }
+
   success(info = ''): this {
     this.#items.push({ type: 'success', data: info })
     return this.meta({ status: COMMAND_STATUS.ok, info })

@@ -1,6 +1,6 @@
 import type { ByteSource } from '@hanse/cellnet'
 import type { AbortOptions, JsonObject, StoredJob } from '@hanse/contract'
-import type { ActingPerson } from '@hanse/session'
+import type { ActingPerson, PlaceEnd, PlaceLogLevel } from '@hanse/session'
 
 /** A job that arrived whole and whose sender may submit jobs. */
 export interface JobSubmission {
@@ -98,6 +98,35 @@ export interface ConnectionStatus {
   readonly since: string
 }
 
+/** What a person wants to know of sites, or wants them to do. */
+export interface SiteQuestion {
+  /** One of `COMMAND`. */
+  readonly topic: string
+  /** What a site's policy must grant; stock sites are told, Hanse sites go by the topic. */
+  readonly right: string
+  readonly body?: string
+  readonly job?: StoredJob
+}
+
+export interface SiteAnswer {
+  /** False if the site refused, or did not answer. */
+  readonly ok: boolean
+  /** The answer's text, at most 64 Ki characters, or the reason. */
+  readonly text: string
+}
+
+/** What the server itself has to say about a job that runs. */
+export interface JobReport {
+  readonly stats: JsonObject
+  /** Warnings and errors of its own process since they were last reset, oldest first. */
+  readonly problems: readonly {
+    readonly level: 'warn' | 'error'
+    /** ISO 8601. */
+    readonly time: string
+    readonly message: string
+  }[]
+}
+
 /**
  * All that people's commands ask of the server. Who may ask was decided before a call; what is asked for may have
  * vanished meanwhile, and then the outcome says so.
@@ -126,12 +155,23 @@ export interface ServerControl {
   /** Names of further parts of a job, e.g. logs that sites sent. */
   jobComponents(id: string): Promise<readonly string[]>
   sites(): readonly SiteStatus[]
-  /** Asks connected sites what they lend to jobs. @returns each site's words: JSON, or why it says nothing */
-  siteResources(
+  /** Asks connected sites, each of which decides by its own policy. @returns what each said, or why it did not */
+  askSites(
     sites: readonly string[],
+    question: SiteQuestion,
     by: ActingPerson,
     options?: AbortOptions,
-  ): Promise<ReadonlyMap<string, string>>
+  ): Promise<ReadonlyMap<string, SiteAnswer>>
+  /**
+   * Keeps a site out until it is enabled, over restarts too; its kit stays good.
+   * @returns whether it was disabled before, and whether it was there
+   */
+  disableSite(
+    name: string,
+    by: ActingPerson,
+  ): Promise<{ readonly already: boolean; readonly wasPresent: boolean }>
+  /** @returns whether it was disabled */
+  enableSite(name: string, by: ActingPerson): Promise<boolean>
   /** Links to other machines; the pipes to own jobs are left out. */
   connections(): readonly ConnectionStatus[]
   /** Makes a participant's kit worthless, at once: connections are cut, messages and logins refused. */
@@ -142,4 +182,16 @@ export interface ServerControl {
   ): Promise<'done' | 'already' | 'own-name'>
   reinstate(participant: string, by: ActingPerson): Promise<'done' | 'already' | 'own-name'>
   status(): ServerStatus
+  /** `undefined` for a job that does not run. */
+  jobReport(id: string, options?: AbortOptions): Promise<JobReport | undefined>
+  /** Forgets the problems of a running job so far. */
+  resetProblems(id: string): void
+  /** Sites that take part in a running job. */
+  jobSites(id: string): readonly string[]
+  /** @param level `undefined` is the one the server was started with. @returns false where it cannot be changed */
+  setLogLevel(level: PlaceLogLevel | undefined): boolean
+  /** @returns false for a job that does not run */
+  setJobLogLevel(id: string, level: PlaceLogLevel): boolean
+  /** Stops or restarts the server a moment later: the answer to who asked goes first. */
+  end(how: PlaceEnd): void
 }

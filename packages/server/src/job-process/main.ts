@@ -26,7 +26,10 @@ const cell = createCell(serverJobCell(run.jobId), {
 const parent = openParentPipe()
 const link = cell.adopt(pipeConnection(parent.stream, { name: 'server', clock }), 'active')
 await link.ready
-process.exitCode = await runServerJob({ cell, clock, logger }, folder, run)
+const setLogLevel = (level: string) => {
+  if (isLogLevel(level)) logger.setLevel(level)
+}
+process.exitCode = await runServerJob({ cell, clock, logger, setLogLevel }, folder, run)
 parent.release()
 await cell[Symbol.asyncDispose]()
 process.exit()

@@ -42,6 +42,7 @@ export interface ServerJobComponents {
   readonly cell: Cell
   readonly clock: Clock
   readonly logger: Logger
+  setLogLevel(level: string): void
 }
 
 /** Holds a poll shorter than any stock time-out of one. */
@@ -264,6 +265,9 @@ class ServerJob {
       if (headers.get('certain') === true) watch.gone(site, reason)
       else watch.doubt(site, reason)
     })
+    fromServer(STOP_TOPIC.logLevel, (headers) =>
+      this.#components.setLogLevel(String(headers.get('level'))),
+    )
     fromServer(STOP_TOPIC.siteBack, (headers) => watch.alive(String(headers.get('fl_client'))))
   }
 

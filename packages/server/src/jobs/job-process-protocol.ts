@@ -18,6 +18,7 @@ export const STOP_TOPIC = {
   abort: 'abort',
   deadSite: 'handle_dead_job',
   siteBack: 'hanse.site_back',
+  logLevel: 'hanse.log_level',
 } as const
 
 /** The cell of the server's own part in `jobId`. */

@@ -190,6 +190,13 @@ export class JobRun {
     return true
   }
 
+  /** @returns false if there is no process yet, or no more */
+  setLogLevel(level: string): boolean {
+    if (this.#process === undefined || this.#phase === 'ended') return false
+    this.#process.setLogLevel(level)
+    return true
+  }
+
   /** A site is gone, or in doubt. */
   siteAbsent(name: string, why: SiteAbsence): void {
     const participant = this.#participants.get(name)
@@ -541,7 +548,8 @@ function absenceText(name: string, why: SiteAbsence): string {
     case 'quit':
       return `site '${name}' was stopped`
     case 'disabled':
-      return `site '${name}' was disabled`
+    case 'revoked':
+      return `site '${name}' was ${why}`
     default:
       return why satisfies never
   }

@@ -111,6 +111,16 @@ export class JobService implements AsyncDisposable {
       .map(({ jobId }) => jobId)
   }
 
+  /** Names of the sites that take part in a job; none if it does not run now. */
+  sitesOf(jobId: string): readonly string[] {
+    return this.#runs.get(jobId)?.participants() ?? []
+  }
+
+  /** @returns false for a job without a process */
+  setLogLevel(jobId: string, level: string): boolean {
+    return this.#runs.get(jobId)?.setLogLevel(level) ?? false
+  }
+
   /** Cells of the sites that take part in a job; `undefined` if it does not run now. */
   participantsOf(jobId: string): readonly string[] | undefined {
     return this.#runs.get(jobId)?.participantCells()

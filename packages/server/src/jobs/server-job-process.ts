@@ -33,6 +33,7 @@ export interface ServerJobProcess extends AsyncDisposable {
    */
   reportDead(site: string, reason: string, certain: boolean): void
   reportAlive(site: string): void
+  setLogLevel(level: string): void
   /** Asks it to stop; ends it if it has not within the time. */
   stop(withinMs: number): Promise<void>
 }
@@ -146,6 +147,7 @@ export class ServerJobProcesses implements ServerJobStarter {
       reportDead: (site, reason, certain) =>
         tell(STOP_TOPIC.deadSite, { fl_client: site, reason, certain }),
       reportAlive: (site) => tell(STOP_TOPIC.siteBack, { fl_client: site }),
+      setLogLevel: (level) => tell(STOP_TOPIC.logLevel, { level }),
       async stop(withinMs) {
         tell(STOP_TOPIC.abort, {})
         using _timer = clock.setTimer(withinMs, () => process.kill())

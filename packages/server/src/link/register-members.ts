@@ -5,6 +5,7 @@ import { createFrameKeyShare, loginSigner, loginVerifier, signToken, tokenMac } 
 import type { ServerKit } from '@hanse/provision'
 import { serveRegistration } from '@hanse/session'
 import type { RevocationService } from '../revocation/revocation-service.ts'
+import type { SiteBook } from '../sites/site-book.ts'
 import type { SiteRegistry } from '../sites/site-registry.ts'
 import { loginEvent, type RecordRefusal } from './link-events.ts'
 import { linkObjection } from './link-requirements.ts'
@@ -17,6 +18,7 @@ export interface RegistrationComponents {
   readonly audit: AuditLog
   readonly recordRefusal: RecordRefusal
   readonly sites: SiteRegistry
+  readonly book: SiteBook
   readonly revocations: RevocationService
   /** Name and version, told to members. */
   readonly software: string
@@ -31,6 +33,7 @@ export function registerMembers({
   audit,
   recordRefusal,
   sites,
+  book,
   revocations,
   software,
 }: RegistrationComponents): void {
@@ -52,14 +55,15 @@ export function registerMembers({
         return sites.refusal(identity.name) ?? (renews && sites.objection(renews))
       },
       onRegistered(applicant, claims, token) {
-        if (applicant.kind === 'site')
-          sites[applicant.renews === undefined ? 'register' : 'renew']({
-            claims,
-            token,
-            organization: applicant.identity.organization,
-            software: applicant.software,
-            siteConfig: applicant.siteConfig,
-          })
+        if (applicant.kind === 'site') {
+          const { software, siteConfig, identity } = applicant
+          const { name, organization, fingerprint } = identity
+          const enter = applicant.renews === undefined ? 'register' : 'renew'
+          sites[enter]({ claims, token, organization, software, siteConfig })
+          book
+            .remember({ name, fingerprint, organization, software, siteConfig })
+            .catch((error: unknown) => logger.warn('a site is not remembered', { name, error }))
+        }
         audit
           .append(loginEvent(applicant))
           .catch((error: unknown) =>

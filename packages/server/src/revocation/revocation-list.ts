@@ -1,6 +1,6 @@
-import { open, readFile, rename } from 'node:fs/promises'
-import { hasCode, messageOf, PlatformError } from '@hanse/contract'
+import { messageOf, PlatformError } from '@hanse/contract'
 import { z } from 'zod'
+import { type ListSigner, SignedFile } from '../state/signed-file.ts'
 
 export type RevocationErrorCode =
   /** The list on the disk cannot be read, or is not as this server signed it. */
@@ -19,13 +19,6 @@ export interface Revocation {
   readonly reason: string
 }
 
-/** Signs and checks with the server's key; texts in base64. */
-export interface ListSigner {
-  sign(text: string): string
-  verify(text: string, signature: string): boolean
-}
-
-const FileSchema = z.strictObject({ list: z.string(), signature: z.string() })
 const ListSchema = z.strictObject({
   format_version: z.literal(1),
   /** Counts changes, so that an older list cannot be put in the place of a newer one unnoticed by whoever compares. */
@@ -40,6 +33,8 @@ const ListSchema = z.strictObject({
   ),
 })
 
+type List = z.infer<typeof ListSchema>
+
 /** Most names a list holds. */
 const MAX_REVOKED = 100_000
 
@@ -48,45 +43,26 @@ const MAX_REVOKED = 100_000
  * key: it survives restarts, and a changed one stops the server.
  */
 export class RevocationList {
-  readonly #file: string
-  readonly #signer: ListSigner
+  readonly #file: SignedFile<List>
   readonly #revoked: Map<string, Revocation>
-  #serial: number
-  /** Changes are written one after the other. */
-  #writing: Promise<unknown> = Promise.resolve()
 
-  private constructor(
-    file: string,
-    signer: ListSigner,
-    serial: number,
-    revoked: readonly Revocation[],
-  ) {
+  private constructor(file: SignedFile<List>) {
     this.#file = file
-    this.#signer = signer
-    this.#serial = serial
-    this.#revoked = new Map(revoked.map((entry) => [entry.name, entry]))
+    this.#revoked = new Map(file.content.revoked.map((entry) => [entry.name, entry]))
   }
 
   /**
    * Reads the list; a server that never had one starts with nobody on it.
    * @throws {RevocationError}
    */
-  static async open(file: string, signer: ListSigner): Promise<RevocationList> {
-    let text: string
+  static async open(path: string, signer: ListSigner): Promise<RevocationList> {
+    const initial: List = { format_version: 1, serial: 0, revoked: [] }
     try {
-      text = await readFile(file, 'utf8')
+      return new RevocationList(
+        await SignedFile.open(path, { signer, schema: ListSchema }, initial),
+      )
     } catch (error) {
-      if (hasCode(error, 'ENOENT')) return new RevocationList(file, signer, 0, [])
-      throw unusable(file, messageOf(error), error)
-    }
-    try {
-      const { list, signature } = FileSchema.parse(JSON.parse(text))
-      if (!signer.verify(list, signature))
-        throw new Error('its signature is not by the key of this server')
-      const { serial, revoked } = ListSchema.parse(JSON.parse(list))
-      return new RevocationList(file, signer, serial, revoked)
-    } catch (error) {
-      throw unusable(file, messageOf(error), error)
+      throw unusable(path, messageOf(error), error)
     }
   }
 
@@ -123,24 +99,10 @@ export class RevocationList {
     return true
   }
 
-  async #save(): Promise<void> {
-    this.#serial += 1
-    const list = JSON.stringify({ format_version: 1, serial: this.#serial, revoked: this.list() })
-    const content = `${JSON.stringify({ list, signature: this.#signer.sign(list) }, null, 2)}\n`
-    const written = this.#writing.then(() => replaceFile(this.#file, content))
-    this.#writing = written.catch(() => undefined)
-    await written
+  #save(): Promise<void> {
+    const { serial } = this.#file.content
+    return this.#file.replace({ format_version: 1, serial: serial + 1, revoked: [...this.list()] })
   }
-}
-
-async function replaceFile(file: string, content: string): Promise<void> {
-  const temporary = `${file}.part`
-  {
-    await using handle = await open(temporary, 'w', 0o600)
-    await handle.writeFile(content)
-    await handle.sync()
-  }
-  await rename(temporary, file)
 }
 
 function unusable(file: string, reason: string, cause: unknown): RevocationError {

@@ -21,7 +21,7 @@ export class RevocationService {
 
   constructor(components: RevocationServiceComponents) {
     this.#components = components
-    for (const { name } of components.list.list()) components.sites.disable(name)
+    for (const { name } of components.list.list()) components.sites.disable(name, 'revoked')
   }
 
   /** Why whoever has this certificate name may do nothing here; `undefined` if it may. */
@@ -42,7 +42,7 @@ export class RevocationService {
     if (name === ownName) return 'own-name'
     const saved = list.revoke({ name, by, at: clock.now(), reason })
     // In force before it is on the disk: the members' next message counts.
-    sites.disable(name)
+    sites.disable(name, 'revoked')
     this.#cutLinks(name)
     return (await saved) ? 'done' : 'already'
   }
@@ -50,7 +50,7 @@ export class RevocationService {
   async reinstate(name: string): Promise<RevocationOutcome> {
     const { list, sites } = this.#components
     if (!(await list.reinstate(name))) return 'already'
-    sites.enable(name)
+    sites.enable(name, 'revoked')
     return 'done'
   }
 

@@ -1,6 +1,6 @@
 import type { TokenClaims } from '@hanse/session'
 import { describe, expect, it } from 'vitest'
-import { type SiteAbsence, SiteRegistry } from './site-registry.ts'
+import { type SiteAbsence, SiteRegistry, type SiteRegistryEvents } from './site-registry.ts'
 
 const claimsOf = (name: string, nonce = name): TokenClaims => ({
   kind: 'site',
@@ -12,13 +12,14 @@ const claimsOf = (name: string, nonce = name): TokenClaims => ({
   proven: false,
 })
 
-function setUp(maxSites = 10) {
+function setUp(maxSites = 10, recall: SiteRegistryEvents['recall'] = () => undefined) {
   let now = 0
   const log: string[] = []
   const clock = { now: () => now, setTimer: () => ({ [Symbol.dispose]() {} }) }
   const registry = new SiteRegistry(
     clock,
     {
+      recall,
       onPresent: (site) => log.push(`present ${site.name}`),
       onAbsent: (site, why: SiteAbsence) => log.push(`absent ${site.name} ${why}`),
     },
@@ -92,6 +93,30 @@ describe('site registry', () => {
     expect(registry.objection(claimsOf('a'))).toMatch(/disabled/)
     registry.enable('a')
     expect(beat('a')).toBeUndefined()
+  })
+
+  it('keeps a name out as long as there is one reason to', () => {
+    const { registry, log, enter } = setUp()
+    enter('a')
+    expect(registry.disable('a')).toBe(true)
+    expect(registry.disable('a', 'revoked')).toBe(false)
+    registry.enable('a', 'revoked')
+    expect(registry.refusal('a')).toMatch(/disabled/)
+    registry.enable('a')
+    expect(registry.refusal('a')).toBeUndefined()
+    expect(log).toEqual(['absent a disabled'])
+  })
+
+  it('knows again what a site said before the server was restarted, by its certificate', () => {
+    const { registry, beat } = setUp(10, (name, fingerprint) =>
+      name === 'a' && fingerprint === ''
+        ? { name, fingerprint, organization: 'clinic', software: 'hanse 1', siteConfig: '{}' }
+        : undefined,
+    )
+    beat('a')
+    expect(registry.get('a')).toMatchObject({ organization: 'clinic', software: 'hanse 1' })
+    beat('b')
+    expect(registry.get('b')).toMatchObject({ organization: '', software: '' })
   })
 
   it('gives a site no job before its first heartbeat: only then does it answer commands', () => {

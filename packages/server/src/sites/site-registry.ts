@@ -1,5 +1,6 @@
 import type { Clock } from '@hanse/contract'
 import type { TokenClaims } from '@hanse/session'
+import type { KnownSite } from './site-book.ts'
 
 /** What the server knows of one site that has logged in. */
 export interface SiteRecord {
@@ -28,12 +29,20 @@ export type SiteAbsence =
   /** It logged in anew: the process that ran its jobs is no more. */
   | 'restarted'
   | 'quit'
-  | 'disabled'
+  | SiteBar
+
+/** Why a name may not take part: until it is enabled, or until it is reinstated. */
+export type SiteBar = 'disabled' | 'revoked'
 
 export interface SiteRegistryEvents {
   /** The first heartbeat after a login, or after an absence. */
   onPresent(site: SiteRecord): void
   onAbsent(site: SiteRecord, why: SiteAbsence): void
+  /**
+   * What a site said at its last login, for one that comes back with its token after a restart of the server.
+   * @param fingerprint of the certificate that the token was issued to
+   */
+  recall?(name: string, fingerprint: string): KnownSite | undefined
 }
 
 export interface SiteRegistryOptions {
@@ -50,7 +59,7 @@ export class SiteRegistry {
   readonly #events: SiteRegistryEvents
   readonly #options: SiteRegistryOptions
   readonly #sites = new Map<string, SiteRecord>()
-  readonly #disabled = new Set<string>()
+  readonly #bars = new Map<string, ReadonlySet<SiteBar>>()
 
   constructor(clock: Clock, events: SiteRegistryEvents, options: SiteRegistryOptions) {
     this.#clock = clock
@@ -74,7 +83,8 @@ export class SiteRegistry {
 
   /** Why a login under `name` is refused; `undefined` if it is not. */
   refusal(name: string): string | undefined {
-    if (this.#disabled.has(name)) return `Client '${name}' is disabled`
+    const bar = this.#barOf(name)
+    if (bar !== undefined) return `Client '${name}' is ${bar}`
     if (!this.#sites.has(name) && this.#sites.size >= this.#options.maxSites)
       return 'Maximum number of clients reached'
     return undefined
@@ -109,8 +119,17 @@ export class SiteRegistry {
     if (refusal !== undefined) return refusal
     const known = this.#sites.get(name)
     if (known === undefined) {
+      const book = this.#events.recall?.(name, facts.claims.fingerprint)
       this.#events.onPresent(
-        this.#enter({ ...facts, organization: '', software: '', siteConfig: '' }, true),
+        this.#enter(
+          {
+            ...facts,
+            organization: book?.organization ?? '',
+            software: book?.software ?? '',
+            siteConfig: book?.siteConfig ?? '',
+          },
+          true,
+        ),
       )
       return undefined
     }
@@ -124,7 +143,8 @@ export class SiteRegistry {
 
   /** Why claims of a site's token no longer hold; for the check of every message. */
   objection(claims: TokenClaims): string | undefined {
-    if (this.#disabled.has(claims.name)) return `'${claims.name}' is disabled`
+    const bar = this.#barOf(claims.name)
+    if (bar !== undefined) return `'${claims.name}' is ${bar}`
     const current = this.#sites.get(claims.name)
     // Unknown after a restart of the server: its next heartbeat enters it again.
     if (current === undefined || current.claims.nonce === claims.nonce) return undefined
@@ -144,19 +164,25 @@ export class SiteRegistry {
     if (site !== undefined) this.#remove(site, 'quit')
   }
 
-  disable(name: string): void {
-    this.#disabled.add(name)
+  /** Keeps a name out: by login, heartbeat and message. @returns whether it was there */
+  disable(name: string, why: SiteBar = 'disabled'): boolean {
+    this.#bars.set(name, new Set(this.#bars.get(name)).add(why))
     const site = this.#sites.get(name)
-    if (site !== undefined) this.#remove(site, 'disabled')
+    if (site !== undefined) this.#remove(site, why)
+    return site !== undefined
   }
 
-  enable(name: string): void {
-    this.#disabled.delete(name)
+  /** Lifts one bar; a name with another stays out. */
+  enable(name: string, why: SiteBar = 'disabled'): void {
+    const left = new Set(this.#bars.get(name))
+    left.delete(why)
+    if (left.size > 0) this.#bars.set(name, left)
+    else this.#bars.delete(name)
   }
 
   /** Names that may not log in. */
   disabled(): readonly string[] {
-    return [...this.#disabled].toSorted()
+    return [...this.#bars.keys()].toSorted()
   }
 
   /** Removes sites without a heartbeat for too long. */
@@ -175,6 +201,10 @@ export class SiteRegistry {
     const site = { ...facts, name, cell, registeredAt: now, lastHeartbeat: now, connected }
     this.#sites.set(name, site)
     return site
+  }
+
+  #barOf(name: string): SiteBar | undefined {
+    return this.#bars.get(name)?.values().next().value
   }
 
   #remove(site: SiteRecord, why: SiteAbsence): void {

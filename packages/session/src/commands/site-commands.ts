@@ -18,6 +18,14 @@ export const COMMAND = {
   reportVersion: 'sys.report_version',
   reportResources: 'resource_manager.report_resources',
   reportEnvironment: 'sys.report_env',
+  configureSiteLog: 'sys.configure_site_log',
+  configureJobLog: 'train.configure_job_log',
+  getScopes: 'train.get_scopes',
+  shutdown: 'train.shutdown',
+  restart: 'train.restart',
+  showStats: 'info.show_stats',
+  showErrors: 'info.show_errors',
+  resetErrors: 'info.reset_errors',
 } as const
 
 /** Headers of an AdminMessage (`spec/session.md` §5.1). */

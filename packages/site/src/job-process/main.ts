@@ -38,7 +38,10 @@ const launcher = createTrainerLauncher({
   logger,
   packages: findClientPackages('@hanse/client', import.meta.url),
 })
-process.exitCode = await runSiteJob({ cell, clock, logger, launcher }, folder, run)
+const setLogLevel = (level: string) => {
+  if (isLogLevel(level)) logger.setLevel(level)
+}
+process.exitCode = await runSiteJob({ cell, clock, logger, launcher, setLogLevel }, folder, run)
 parent.release()
 await cell[Symbol.asyncDispose]()
 process.exit()

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Cell } from '@hanse/cellnet'
+import type { Cell, CellReply, CellRequest } from '@hanse/cellnet'
 import { type Clock, type Logger, messageOf, PlatformError } from '@hanse/contract'
 import { readDeployedConfig } from '@hanse/jobs'
 import type { TrainerLauncher } from '@hanse/launcher-process'
@@ -39,6 +39,7 @@ export interface SiteJobComponents {
   readonly clock: Clock
   readonly logger: Logger
   readonly launcher: TrainerLauncher
+  setLogLevel(level: string): void
 }
 
 const PARENT_TIMEOUT_MS = 5_000
@@ -66,6 +67,7 @@ class SiteJob {
   readonly #stop = new AbortController()
   readonly #end = new AbortController()
   readonly #ownProperties: PublicProperties
+  #tasksDone = 0
 
   constructor(components: SiteJobComponents, folder: string, run: SiteRunFile) {
     this.#components = components
@@ -84,11 +86,19 @@ class SiteJob {
   }
 
   async run(): Promise<number> {
-    const { cell, logger } = this.#components
-    cell.handle(CHANNEL.clientCommand, JOB_COMMAND.abort, ({ origin }) => {
-      if (origin !== this.#run.siteCell)
-        return { returnCode: 'unauthenticated', error: 'only the site may say that' }
+    const { cell, logger, setLogLevel } = this.#components
+    const fromSite = (command: string, act: (request: CellRequest) => CellReply) =>
+      cell.handle(CHANNEL.clientCommand, command, (request) =>
+        request.origin === this.#run.siteCell
+          ? act(request)
+          : { returnCode: 'unauthenticated', error: 'only the site may say that' },
+      )
+    fromSite(JOB_COMMAND.abort, () => {
       this.#stop.abort(new Error('the job was aborted'))
+      return {}
+    })
+    fromSite(JOB_COMMAND.logLevel, ({ body }) => {
+      setLogLevel(body instanceof Map ? String(body.get('level')) : '')
       return {}
     })
     handleAux(cell, TASK_TOPIC.endRun, this.#ownProperties, ({ origin }) => {
@@ -152,10 +162,13 @@ class SiteJob {
     const task = await this.#nextTask(tasks)
     if (task === undefined) return false
     logger.info('task received', { task: task.name, id: task.id })
+    this.#tellWork(task.name)
     const result = await runner.run(task, { signal })
     signal.throwIfAborted()
     await metrics.drained()
     const outcome = await tasks.submit(task, result, { signal })
+    this.#tasksDone += 1
+    this.#tellWork('')
     logger.info('result handed in', { task: task.name, id: task.id, outcome })
     return true
   }
@@ -232,6 +245,13 @@ class SiteJob {
 
   async #tellEnding(reason: string): Promise<void> {
     await this.#tellSite(SITE_JOB_TOPIC.ending, reason, [])
+  }
+
+  /** For whoever asks the site; the work does not wait for it. */
+  #tellWork(task: string): void {
+    void this.#tellSite(SITE_JOB_TOPIC.work, task, [['tasks_done', this.#tasksDone]]).catch(
+      (error: unknown) => this.#components.logger.debug('work not told', { error }),
+    )
   }
 
   async #tellSite(topic: string, body: string, headers: [string, number][]): Promise<void> {

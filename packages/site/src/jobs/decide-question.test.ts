@@ -6,14 +6,17 @@ import { decideQuestion } from './decide-question.ts'
 const POLICY = readPolicy(
   JSON.stringify({
     format_version: '1.0',
-    permissions: { lead: { view: 'any', operate: 'o:site' }, member: {} },
+    permissions: {
+      lead: { view: 'any', operate: 'o:site', manage_job: 'n:submitter' },
+      member: {},
+    },
   }),
 )
 const SITE = { name: 'site-1', organization: 'clinic' }
 
 function ask(topic: string, person = { name: 'a@b.org', organization: 'clinic', role: 'lead' }) {
   const headers = new Map(personHeaders(person, person))
-  return decideQuestion(POLICY, SITE, { topic, headers, body: '' })
+  return decideQuestion(POLICY, SITE, { topic, headers, body: '' }, () => undefined)
 }
 
 describe("a person's question to a site", () => {
@@ -40,6 +43,28 @@ describe("a person's question to a site", () => {
     for (const topic of [COMMAND.checkStatus, COMMAND.reportVersion, COMMAND.reportResources])
       expect(ask(topic, person)).toMatchObject({ allowed: false })
   })
+
+  it('about a job is decided by who submitted what was deployed, not by what the server says', () => {
+    const lead = { name: 'a@b.org', organization: 'clinic', role: 'lead' }
+    const other = { ...lead, name: 'b@b.org' }
+    const askAboutJob = (submitter: typeof lead) => {
+      const headers = new Map([...personHeaders(lead, lead), ['job_id', 'j1'] as const])
+      const command = { topic: COMMAND.configureJobLog, headers, body: 'DEBUG' }
+      return decideQuestion(POLICY, SITE, command, (id) => (id === 'j1' ? submitter : undefined))
+    }
+    expect(askAboutJob(lead)).toMatchObject({ allowed: true })
+    expect(askAboutJob(other)).toMatchObject({ allowed: false })
+    expect(ask(COMMAND.configureJobLog, lead)).toMatchObject({ allowed: false })
+  })
+
+  it.each([COMMAND.shutdown, COMMAND.restart, COMMAND.configureSiteLog, COMMAND.reportEnvironment])(
+    'that would change the site needs the right to operate it: %s',
+    (topic) => {
+      expect(ask(topic)).toMatchObject({ allowed: true })
+      const stranger = { name: 'a@b.org', organization: 'other', role: 'lead' }
+      expect(ask(topic, stranger)).toMatchObject({ allowed: false })
+    },
+  )
 
   it('is not what the server wants for a job', () => {
     for (const topic of [COMMAND.checkResource, COMMAND.deploy, COMMAND.abort])

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Cell, PeerSession } from '@hanse/cellnet'
-import type { AbortOptions, Clock, Logger } from '@hanse/contract'
+import type { AbortOptions, Clock, JsonObject, Logger } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
 import { describeExit, type JobProcess, startJobProcess } from '@hanse/launcher-process'
 import {
@@ -9,6 +9,7 @@ import {
   CHANNEL,
   EXIT_CODE,
   jobCell,
+  type PlaceLogLevel,
   SERVER_CELL,
 } from '@hanse/session'
 import { JOB_COMMAND } from '../job-process/site-job-protocol.ts'
@@ -35,7 +36,16 @@ const MAX_REPORT_ATTEMPTS = 30
 /** A job's process as its site handles it. */
 export type RunningJob = Pick<
   SiteJob,
-  'jobId' | 'cellName' | 'ended' | 'isStopping' | 'explain' | 'abort' | 'kill'
+  | 'jobId'
+  | 'cellName'
+  | 'ended'
+  | 'isStopping'
+  | 'explain'
+  | 'abort'
+  | 'kill'
+  | 'works'
+  | 'stats'
+  | 'setLogLevel'
 >
 
 /** One job's process at this site. */
@@ -47,6 +57,7 @@ export class SiteJob {
   readonly #process: JobProcess
   readonly #link: PeerSession
   #words = ''
+  #work: JsonObject = {}
   /** Its cell is up and can be told something. */
   #isLinked = false
   #abortAsked = false
@@ -102,6 +113,29 @@ export class SiteJob {
   /** The job's own account of why it ended. */
   explain(words: string): void {
     this.#words = words
+  }
+
+  /** The job's own account of what it does. @param task name of the task under way; empty if there is none */
+  works(task: string, tasksDone: number): void {
+    this.#work = { current_task_name: task, tasks_done: tasksDone }
+  }
+
+  /** What it said last that it does. */
+  get stats(): JsonObject {
+    return { job_id: this.jobId, status: 'started', ...this.#work }
+  }
+
+  setLogLevel(level: PlaceLogLevel): void {
+    const { cell, logger } = this.#components
+    cell
+      .notify(
+        this.cellName,
+        CHANNEL.clientCommand,
+        JOB_COMMAND.logLevel,
+        new Map([['level', level]]),
+        { optional: true },
+      )
+      .catch((error: unknown) => logger.debug('job not told', { jobId: this.jobId, error }))
   }
 
   /** Asks the job to stop; ends it if it is not up yet, or has not within 10 s. Resolves when it is gone. */

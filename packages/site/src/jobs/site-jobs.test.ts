@@ -39,6 +39,8 @@ let reports: string[]
 let reportCode: string
 let started: Map<string, FakeJob>
 let startFault: Error | undefined
+/** How the site was told to end, and levels of its log that were set. */
+let told: string[]
 
 /** A job's process that a test lets live and die. */
 class FakeJob implements RunningJob {
@@ -71,6 +73,16 @@ class FakeJob implements RunningJob {
   kill(): void {
     void this.abort()
   }
+
+  readonly stats: Record<string, string | number> = {}
+
+  works(task: string, tasksDone: number): void {
+    Object.assign(this.stats, { task, tasksDone })
+  }
+
+  setLogLevel(level: string): void {
+    this.words.push(`log ${level}`)
+  }
 }
 
 beforeEach(async () => {
@@ -84,6 +96,7 @@ beforeEach(async () => {
   reportCode = 'ok'
   started = new Map()
   startFault = undefined
+  told = []
   cells.server.handle('task', 'report_job_failure', ({ body }) => {
     if (body instanceof Map)
       reports.push([...body.values()].map((value) => String(value)).join(' '))
@@ -122,6 +135,11 @@ async function openJobs(): Promise<void> {
       started.set(jobId, job)
       return job
     },
+    setLogLevel(level) {
+      told.push(`log ${level}`)
+      return true
+    },
+    end: (how) => void told.push(how),
     onEvent: ({ event, job, reason }) =>
       events.push(`${event} ${job}${reason === undefined ? '' : `: ${reason}`}`),
   })
@@ -429,6 +447,53 @@ describe('questions', () => {
     expect(await tell(COMMAND.reportVersion, '')).toMatchObject({ ok: false })
   })
 
+  const lead = { _userName: 'lead@example.org', _userRole: 'lead' }
+  const textOf = async (topic: string, jobId = '', body = '') => {
+    const answer = await tell(topic, jobId, lead, body)
+    return answer.ok ? String(answer.body) : answer.reason
+  }
+
+  it('about the site itself never tell where it lies', async () => {
+    const environment = JSON.parse(await textOf(COMMAND.reportEnvironment))
+    expect(environment).toMatchObject({ site_name: 'site-1', secure_mode: true })
+    expect(JSON.stringify(environment)).not.toContain(folder)
+  })
+
+  it('to change its log take levels, and nothing else', async () => {
+    expect(await textOf(COMMAND.configureSiteLog, '', 'WARNING')).toContain('successfully')
+    expect(await textOf(COMMAND.configureSiteLog, '', 'reload')).toContain('successfully')
+    expect(await textOf(COMMAND.configureSiteLog, '', 'concise')).toContain('DEBUG, INFO')
+    expect(told).toEqual(['log warn', 'log undefined'])
+  })
+
+  it('to stop or restart it are done when no job runs, and recorded', async () => {
+    const job = await run('j1')
+    expect(await textOf(COMMAND.shutdown)).toContain('1 jobs are running here')
+    expect(told).toEqual([])
+    job.end()
+    await expect.poll(() => jobs.owned()).toEqual([])
+    record.length = 0
+    expect(await textOf(COMMAND.restart)).toContain('Restart')
+    expect(told).toEqual(['restart'])
+    expect(record).toMatchObject([
+      { act: 'restart', outcome: 'accepted', actor: { name: 'lead@example.org' } },
+    ])
+  })
+
+  it('about a running job are answered without a word of its log', async () => {
+    expect(await textOf(COMMAND.showStats, 'j1')).toContain('does not run here')
+    const job = await run('j1')
+    job.works('train', 1)
+    expect(JSON.parse(await textOf(COMMAND.showStats, 'j1'))).toEqual({
+      ClientRunner: { task: 'train', tasksDone: 1 },
+    })
+    expect(JSON.parse(await textOf(COMMAND.showErrors, 'j1'))).toEqual({
+      ClientRunner: { note: expect.stringContaining('stays at the site') },
+    })
+    expect(await textOf(COMMAND.configureJobLog, 'j1', 'DEBUG')).toContain('successfully')
+    expect(job.words).toEqual(['log debug'])
+  })
+
   it('for more than there is are answered with the reason, and recorded', async () => {
     const answer = await tell(COMMAND.checkResource, 'j1', {}, new Map([['num_of_gpus', 1]]))
     const { headers } = (answer.ok ? answer.body : undefined) as Shareable
@@ -470,14 +535,19 @@ describe('others', () => {
       { closeTimeoutMs: 20, stockPeerHoldMs: 0 },
     )
     await cell.adopt(pipeConnection(theirs, { name: 'site', closeTimeoutMs: 20 }), 'active').ready
-    const say = async (topic: string, body = '') => {
-      const reply = await cell.request('site-1', 'admin', topic, new AdminMessage(topic, body))
+    const say = async (topic: string, body = '', headers: [string, FobsValue][] = []) => {
+      const message = new AdminMessage(topic, body, new Map(headers))
+      const reply = await cell.request('site-1', 'admin', topic, message)
       return (reply.body as AdminMessage).headers.get(COMMAND_HEADER.returnCode)
     }
     // No code means ok.
     expect(await say(COMMAND.notifyJobStatus)).toBeUndefined()
     expect(await say(SITE_JOB_TOPIC.ending, 'x'.repeat(2_000))).toBeUndefined()
     expect(job.words).toEqual(['x'.repeat(500)])
+    await say(SITE_JOB_TOPIC.work, 'train', [['tasks_done', 'many']])
+    expect(job.stats).toEqual({})
+    await say(SITE_JOB_TOPIC.work, 'train', [['tasks_done', 2]])
+    expect(job.stats).toEqual({ task: 'train', tasksDone: 2 })
     expect(await say(COMMAND.abort)).toBe('_error')
     expect(refusals).toMatchObject([{ job: 'j1', code: 'not-the-server' }])
     await cell[Symbol.asyncDispose]()
@@ -486,6 +556,8 @@ describe('others', () => {
   it('the server cannot tell news in the name of a job', async () => {
     const job = await run('j1')
     expect(await tell(SITE_JOB_TOPIC.ending, 'j1', {}, 'words')).toMatchObject({ ok: false })
+    expect(await tell(SITE_JOB_TOPIC.work, 'j1', { tasks_done: 1 })).toMatchObject({ ok: false })
     expect(job.words).toEqual([])
+    expect(job.stats).toEqual({})
   })
 })

@@ -13,11 +13,15 @@ import {
   commandText,
   isAtOrBelow,
   jsonOfFobs,
+  logLevelOf,
+  type PlaceEnd,
+  type PlaceLogLevel,
   SERVER_CELL,
   Shareable,
   type SiteCommand,
   type SiteCommandHandler,
   serveCommands,
+  submitterOf,
 } from '@hanse/session'
 import { writeSiteRunFile } from '../job-process/run-file.ts'
 import { SITE_JOB_TOPIC } from '../job-process/site-job-protocol.ts'
@@ -50,6 +54,10 @@ export interface SiteJobsComponents {
     readonly job: string
     readonly reason?: string
   }): void
+  /** Absent where the level of the log is fixed. */
+  readonly setLogLevel?: ((level: PlaceLogLevel | undefined) => boolean) | undefined
+  /** Stops or restarts the site a moment later. */
+  end(how: PlaceEnd): void
 }
 
 /** Starts the process of a job on its run folder. */
@@ -67,6 +75,11 @@ interface Done {
 
 /** Keys that must be the same at deploy and at start; `spec/session.md` §6.3. */
 const PINNED_META = ['job_id', 'resource_spec', 'launcher_spec', 'scope', 'study'] as const
+/** What a job's own process says. */
+const JOB_NEWS: ReadonlySet<string> = new Set([
+  COMMAND.notifyJobStatus,
+  ...Object.values(SITE_JOB_TOPIC),
+])
 const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/
 /** Folders of runs without a process that are kept, for whoever looks into a failure. */
 const KEPT_RUNS = 20
@@ -182,8 +195,27 @@ export class SiteJobs implements AsyncDisposable {
         COMMAND.reportResources,
         this.#recorded('report-resources', () => told(this.#reportResources())),
       ],
+      [COMMAND.reportEnvironment, this.#recorded('report-env', () => told(this.#environment()))],
+      [
+        COMMAND.getScopes,
+        this.#recorded('show-scopes', () => told('{"scope_names":[],"default_scope":""}')),
+      ],
+      [COMMAND.shutdown, this.#recorded('shutdown', () => this.#end('stop'))],
+      [COMMAND.restart, this.#recorded('restart', () => this.#end('restart'))],
+      [
+        COMMAND.configureSiteLog,
+        this.#recorded('configure-log', (command) => this.#setLogLevel(command)),
+      ],
+      [
+        COMMAND.configureJobLog,
+        this.#recorded('configure-job-log', (command) => this.#setJobLogLevel(command)),
+      ],
+      [COMMAND.showStats, this.#recorded('show-stats', (command) => this.#stats(command))],
+      [COMMAND.showErrors, this.#recorded('show-errors', (command) => this.#errors(command))],
+      [COMMAND.resetErrors, this.#recorded('reset-errors', (command) => this.#errors(command))],
       [COMMAND.notifyJobStatus, () => ''],
       [SITE_JOB_TOPIC.ending, (command, request) => this.#explain(command, request)],
+      [SITE_JOB_TOPIC.work, (command, request) => this.#noteWork(command, request)],
     ])
   }
 
@@ -194,7 +226,7 @@ export class SiteJobs implements AsyncDisposable {
   #authorize(command: SiteCommand, { origin, link }: CellRequest): void {
     const { topic } = command
     const own = link === undefined ? undefined : this.jobOf(link)
-    const isNews = topic === COMMAND.notifyJobStatus || topic === SITE_JOB_TOPIC.ending
+    const isNews = JOB_NEWS.has(topic)
     if (isNews ? own !== undefined && isAtOrBelow(origin, link!.fqcn) : origin === SERVER_CELL) {
       this.#authorizeQuestion(command)
       return
@@ -216,7 +248,10 @@ export class SiteJobs implements AsyncDisposable {
     const { kit, recordRefusal } = this.#components
     const { name, identity } = kit
     const site = { name, organization: identity.organization ?? '' }
-    const decision = decideQuestion(this.#policy, site, command)
+    const decision = decideQuestion(this.#policy, site, command, (jobId) => {
+      const app = this.#deployed.get(jobId)
+      return app && submitterOf(app.meta)
+    })
     if (decision === undefined || decision.allowed) return
     recordRefusal({
       actor: actorOf(command),
@@ -270,6 +305,52 @@ export class SiteJobs implements AsyncDisposable {
   #cancelResource(command: SiteCommand): Done {
     this.#resources.cancel(commandText(command, COMMAND_HEADER.reservation))
     return { answer: new Shareable(), text: '' }
+  }
+
+  /** Where the site lies on its disk is nobody else's affair. */
+  #environment(): string {
+    const { name, server } = this.#components.kit
+    return JSON.stringify({
+      site_name: name,
+      secure_mode: true,
+      root_url: `${server.scheme}://${server.host}:${server.port}`,
+    })
+  }
+
+  #end(how: PlaceEnd): Done {
+    if (this.#running.size > 0) throw refusal(`${this.#running.size} jobs are running here`)
+    this.#components.end(how)
+    return told(how === 'stop' ? 'Shutdown the client...' : 'Restart the client...')
+  }
+
+  #setLogLevel({ body }: SiteCommand): Done {
+    const { kit, setLogLevel } = this.#components
+    const level = body === 'reload' ? undefined : levelIn(body)
+    if (setLogLevel?.(level) !== true) throw refusal("the log's level is fixed at this site")
+    return told(`successfully configured ${kit.name} log`)
+  }
+
+  #setJobLogLevel(command: SiteCommand): Done {
+    const level = levelIn(command.body)
+    this.#jobOf(command).setLogLevel(level)
+    return told(`successfully configured ${this.#components.kit.name} job log`)
+  }
+
+  #stats(command: SiteCommand): Done {
+    return told(JSON.stringify({ ClientRunner: this.#jobOf(command).stats }))
+  }
+
+  /** What a log says is not for others; that there is something in it may be. */
+  #errors(command: SiteCommand): Done {
+    this.#jobOf(command)
+    return told('{"ClientRunner":{"note":"the log of a job at a Hanse site stays at the site"}}')
+  }
+
+  #jobOf(command: SiteCommand): RunningJob {
+    const jobId = jobIdOf(command)
+    const job = this.#running.get(jobId)
+    if (job === undefined) throw refusal(`job ${jobId} does not run here`)
+    return job
   }
 
   async #deploy(jobId: string, command: SiteCommand): Promise<Done> {
@@ -416,6 +497,14 @@ export class SiteJobs implements AsyncDisposable {
     return ''
   }
 
+  #noteWork({ body, headers }: SiteCommand, { link }: CellRequest): string {
+    const jobId = link === undefined ? undefined : this.jobOf(link)
+    const done = headers.get('tasks_done')
+    if (jobId !== undefined && typeof body === 'string' && typeof done === 'number')
+      this.#running.get(jobId)?.works(body.slice(0, MAX_WORDS_CHARS), done)
+    return ''
+  }
+
   /** Counts a folder without a process; the oldest beyond the limit go. */
   async #keep(jobId: string): Promise<void> {
     this.#idle.delete(jobId)
@@ -464,6 +553,13 @@ function told(answer: string): Done {
 
 function refusal(text: string): SiteError {
   return new SiteError('ERR_COMMAND_REFUSED', text)
+}
+
+/** Logs of Hanse are JSON lines always: stock's words for layouts mean nothing. */
+function levelIn(body: FobsValue): PlaceLogLevel {
+  const level = typeof body === 'string' ? logLevelOf(body) : undefined
+  if (level !== undefined) return level
+  throw refusal('the level of a log here is DEBUG, INFO, WARNING or ERROR')
 }
 
 /** The job a command is about; never a path. */

@@ -142,6 +142,14 @@ export class ServerLink implements AsyncDisposable {
     }
   }
 
+  /**
+   * Logs in anew over the link that is there: the server does not accept what this site holds.
+   * @throws {SessionError} when the server refuses; the earlier login stays what it was
+   */
+  async renew({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    if (this.#loginFacts !== undefined) await this.#logIn(this.#loginFacts, signal)
+  }
+
   async #logIn({ ownProperties, software }: LoginFacts, signal: AbortSignal): Promise<Login> {
     const { cell, kit, clock, logger } = this.#components
     const known = await readKnownServer(kit)

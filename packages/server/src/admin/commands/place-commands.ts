@@ -1,9 +1,10 @@
 import type { JsonObject } from '@hanse/contract'
-import { COMMAND_STATUS } from '@hanse/session'
+import { COMMAND } from '@hanse/session'
 import type { AdminCommand } from '../admin-command.ts'
-import { CommandFailure, type ReplyBuilder } from '../reply-builder.ts'
+import type { ReplyBuilder } from '../reply-builder.ts'
 import type { ServerControl, SiteStatus } from '../server-control.ts'
 import { studyOf, summaryOf } from './job-summary.ts'
+import { namesOf, readTargets } from './targets.ts'
 
 /** Commands about the server and its sites (`spec/admin.md` §8.2), and Hanse's own view of the league. */
 export function placeCommands(control: ServerControl): readonly AdminCommand[] {
@@ -16,11 +17,17 @@ export function placeCommands(control: ServerControl): readonly AdminCommand[] {
       confirm: 'none',
       kind: 'general',
       rights: ['check_status'],
-      run({ words, reply }) {
-        const { server, sites } = readTargets(control, words)
-        if (server) serverStatus(control, reply)
-        if (sites !== undefined) siteStatus(sites, reply)
-      },
+      run: ({ words, reply }) => checkStatus(control, words, reply),
+    },
+    {
+      scope: 'training',
+      name: 'admin_check_status',
+      description: 'check status of the FL server or of sites, for project admins',
+      usage: 'admin_check_status server | client <name> ... | all',
+      confirm: 'none',
+      kind: 'general',
+      rights: ['admin_check_status'],
+      run: ({ words, reply }) => checkStatus(control, words, reply),
     },
     {
       scope: 'sys',
@@ -48,13 +55,20 @@ export function placeCommands(control: ServerControl): readonly AdminCommand[] {
       kind: 'general',
       rights: ['report_resources'],
       async run({ words, session, reply, signal }) {
-        const { server, sites = [] } = readTargets(control, words)
-        const names = sites.map(({ name }) => name)
-        const resources = await control.siteResources(names, session.person, { signal })
+        const targets = readTargets(control, words)
+        const answers = await control.askSites(
+          namesOf(targets),
+          { topic: COMMAND.reportResources, right: 'report_resources' },
+          session.person,
+          { signal },
+        )
         reply
           .table(
             ['SITES', 'RESOURCES'],
-            [...(server ? [['server', 'unlimited']] : []), ...resources].map((row) => [...row]),
+            [
+              ...(targets.server ? [['server', 'unlimited']] : []),
+              ...Array.from(answers, ([name, { text }]) => [name, text]),
+            ],
           )
           .ok()
       },
@@ -92,6 +106,12 @@ export function placeCommands(control: ServerControl): readonly AdminCommand[] {
       },
     },
   ]
+}
+
+function checkStatus(control: ServerControl, words: readonly string[], reply: ReplyBuilder): void {
+  const { server, sites } = readTargets(control, words)
+  if (server) serverStatus(control, reply)
+  if (sites !== undefined) siteStatus(sites, reply)
 }
 
 /** Where a running job stands; nothing for others. */
@@ -161,32 +181,6 @@ function siteStatus(sites: readonly SiteStatus[], reply: ReplyBuilder): void {
       statuses.map((status) => [status.client_name, '?', status.job_id ?? '?', status.status]),
     )
     .meta({ client_status: statuses })
-}
-
-/** @throws {CommandFailure} `syntax_error`, `invalid_target` */
-function readTargets(
-  control: ServerControl,
-  words: readonly string[],
-): { readonly server: boolean; readonly sites: readonly SiteStatus[] | undefined } {
-  const [kind, ...names] = words.filter((word) => word !== '')
-  if (kind !== 'server' && kind !== 'client' && kind !== 'all')
-    throw new CommandFailure(
-      COMMAND_STATUS.syntaxError,
-      `the target must be server, client or all, not '${kind ?? ''}'`,
-    )
-  if (kind === 'server') return { server: true, sites: undefined }
-  const sites = control.sites()
-  const unknown = names.filter((name) => !sites.some((site) => site.name === name))
-  if (unknown.length > 0)
-    throw new CommandFailure(
-      COMMAND_STATUS.invalidTarget,
-      `invalid client(s): ${unknown.join(' ')}`,
-    )
-  const chosen = names.length === 0 ? sites : sites.filter(({ name }) => names.includes(name))
-  // The status of a server without sites is worth knowing, too.
-  if (chosen.length === 0 && kind === 'client')
-    throw new CommandFailure(COMMAND_STATUS.invalidTarget, 'no clients available')
-  return { server: kind === 'all', sites: chosen }
 }
 
 function isoTime(time: number): string {

@@ -200,9 +200,9 @@ describe('ScatterAndGather', () => {
   })
 
   it.each([
-    ['aggregator_id', 'is no aggregator'],
-    ['shareable_generator_id', 'is no shareable generator'],
-    ['persistor_id', 'no persistor'],
+    ['aggregator_id', 'has no aggregator'],
+    ['shareable_generator_id', 'has no shareable generator'],
+    ['persistor_id', 'has no persistor'],
   ])('says which component is missing: %s', async (arg, message) => {
     expect(await failure(run(() => reply(f32(1, 1)), { [arg]: 'nobody' }))).toContain(message)
   })

@@ -1,6 +1,6 @@
 import { messageOf } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
-import { Shareable } from '@hanse/session'
+import type { Shareable } from '@hanse/session'
 import type { Acceptance } from '../aggregation/acceptance.ts'
 import { numericMetrics } from '../aggregation/mean-metrics.ts'
 import { stepsOf } from '../aggregation/weights.ts'
@@ -11,13 +11,15 @@ import type {
   Workflow,
 } from '../components/contracts.ts'
 import { isAggregator, isPersistor, isShareableGenerator } from '../components/guards.ts'
+import { needComponent } from '../components/need-component.ts'
 import type { WorkflowContext } from '../components/run-context.ts'
 import { LearningError } from '../learning-error.ts'
 import { carriesDxo, type Dxo, isValueMap, readDxo } from '../model/dxo.ts'
-import { HEADER, META } from '../model/fl-model.ts'
+import { META } from '../model/fl-model.ts'
 import { taskReturnCode } from '../model/return-codes.ts'
 import { awaitTask } from './await-task.ts'
 import { failureText, ResultErrors } from './result-errors.ts'
+import { roundTask } from './round-task.ts'
 import { saveGlobalModel } from './save-global-model.ts'
 
 /** Arguments of ScatterAndGather under our names (workflows.md §3). */
@@ -103,24 +105,14 @@ export class ScatterAndGather implements Workflow {
 
   #parts(context: WorkflowContext): Parts {
     const { aggregatorId, generatorId, persistorId } = this.#settings
-    const aggregator = context.component(aggregatorId)
-    const generator = context.component(generatorId)
-    const persistor = persistorId === '' ? undefined : context.component(persistorId)
-    if (!isAggregator(aggregator))
-      throw new LearningError(
-        'ERR_COMPONENT_MISSING',
-        `component "${aggregatorId}" is no aggregator`,
-      )
-    if (!isShareableGenerator(generator))
-      throw new LearningError(
-        'ERR_COMPONENT_MISSING',
-        `component "${generatorId}" is no shareable generator`,
-      )
-    if (persistor !== undefined && !isPersistor(persistor))
-      throw new LearningError('ERR_COMPONENT_MISSING', `component "${persistorId}" is no persistor`)
-    if (persistorId !== '' && persistor === undefined)
-      throw new LearningError('ERR_COMPONENT_MISSING', `the job has no persistor "${persistorId}"`)
-    return { aggregator, generator, persistor }
+    return {
+      aggregator: needComponent(context, aggregatorId, isAggregator, 'aggregator'),
+      generator: needComponent(context, generatorId, isShareableGenerator, 'shareable generator'),
+      persistor:
+        persistorId === ''
+          ? undefined
+          : needComponent(context, persistorId, isPersistor, 'persistor'),
+    }
   }
 
   async #round(
@@ -138,7 +130,7 @@ export class ScatterAndGather implements Workflow {
     const outcome = await awaitTask(
       tasks.post({
         name: taskName,
-        data: this.#task(generator.toShareable(state.globalModel), round),
+        data: roundTask(generator.toShareable(state.globalModel), round, numRounds),
         targets: sites,
         distribution: { kind: 'broadcast', minResponses: minClients, waitMs },
         timeoutMs,
@@ -172,16 +164,6 @@ export class ScatterAndGather implements Workflow {
     })
     state.globalModel = generator.toLearnable(dxo, state.globalModel)
     await events.fire({ type: 'model-updated', round, model: state.globalModel })
-  }
-
-  #task(made: Shareable, round: number): Shareable {
-    const task = new Shareable()
-    for (const [key, value] of made.headers) task.headers.set(key, value)
-    for (const [key, value] of made.content) task.content.set(key, value)
-    task.headers.set(HEADER.currentRound, round)
-    task.headers.set(HEADER.totalRounds, this.#settings.numRounds)
-    task.headers.set(HEADER.cookieJar, new Map([[HEADER.contributionRound, round]]))
-    return task
   }
 
   async #take(

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseNpy } from '@hanse/tensor'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { expectClose, expectModels } from './support/expect-results.ts'
 import { InteropLeague, SERVER } from './support/interop-league.ts'
 
 const stock = inject('stock')
@@ -27,28 +27,6 @@ async function runVector(name: string) {
   const folder = join(await league.download(job), 'workspace')
   const expected = JSON.parse(await readFile(join(VECTORS, 'expected', `${name}.json`), 'utf8'))
   return { folder, expected }
-}
-
-interface ExpectedArray {
-  readonly dtype: string
-  readonly shape: readonly number[]
-  readonly data: readonly number[]
-}
-
-async function expectModels(folder: string, expected: Record<string, ExpectedArray>) {
-  for (const [file, { dtype, shape, data }] of Object.entries(expected)) {
-    const model = parseNpy(new Uint8Array(await readFile(join(folder, file))))
-    expect(model).toMatchObject({ dtype, shape })
-    expectClose([...model.data].map(Number), data.flat(Number.POSITIVE_INFINITY) as number[])
-  }
-}
-
-/** Equal to 1e-6 of the largest value: the order of a site's own sums is not the same on all processors. */
-function expectClose(seen: readonly number[], expected: readonly number[]): void {
-  expect(seen).toHaveLength(expected.length)
-  const scale = Math.max(1, ...expected.map(Math.abs))
-  for (const [i, value] of expected.entries())
-    expect(Math.abs(seen[i]! - value) / scale).toBeLessThan(1e-6)
 }
 
 describe.skipIf(stock === null)('FLARE sites under a Hanse server', () => {
@@ -95,9 +73,9 @@ describe.skipIf(stock === null)('FLARE sites under a Hanse server', () => {
   }, 60_000)
 
   it('a job of a component that Hanse has not is refused at submission, by name', async () => {
-    const answer = await league.nvflare('job', 'submit', '-j', join(VECTORS, 'numpy-cyclic'))
+    const answer = await league.nvflare('job', 'submit', '-j', join(VECTORS, 'xgb-horizontal'))
     expect(answer.code).not.toBe(0)
-    expect(answer.text).toContain('CyclicController')
+    expect(answer.text).toContain('XGBFedController')
   }, 60_000)
 
   it('come back after the server was killed and started again, and run apps and resources of their own', async () => {

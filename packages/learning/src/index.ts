@@ -147,6 +147,11 @@ export {
 } from './widgets/metrics-artifact-writer.ts'
 export { ValidationJsonGenerator } from './widgets/validation-json-generator.ts'
 export { awaitTask } from './workflows/await-task.ts'
+export {
+  CyclicController,
+  type CyclicControllerSettings,
+  type CyclicOrder,
+} from './workflows/cyclic-controller.ts'
 export { FedAvg, type FedAvgSettings } from './workflows/fed-avg.ts'
 export { runWorkflows } from './workflows/run-workflows.ts'
 export { GLOBAL_MODEL_FILE, saveGlobalModel } from './workflows/save-global-model.ts'

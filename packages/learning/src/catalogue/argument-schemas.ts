@@ -12,6 +12,15 @@ export const optionalText: z.ZodType<string | undefined> = z
 /** Whole rounds, 0 or more. */
 export const rounds: z.ZodInt = z.int().min(0)
 
+/** A time in seconds, 0 or more; what 0 means the component says. */
+export const seconds: z.ZodNumber = z.number().min(0).finite()
+
+/** Arguments that tune the stock process and mean nothing here: accepted, checked for type, not used. */
+export const unusedTuning = {
+  task_check_period: z.number().positive().default(0.5),
+  memory_gc_rounds: rounds.default(0),
+} as const satisfies Readonly<Record<string, z.ZodType>>
+
 /** `null`, `false` or `true`: see `ResultErrors`. */
 export const ignoreResultError: z.ZodType<boolean | null> = z
   .boolean()

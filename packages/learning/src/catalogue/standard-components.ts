@@ -33,6 +33,8 @@ import {
   ignoreResultError,
   optionalText,
   rounds,
+  seconds,
+  unusedTuning,
 } from './argument-schemas.ts'
 import {
   type ComponentEntry,
@@ -41,6 +43,7 @@ import {
   type SiteContext,
   serverComponent,
 } from './catalogue.ts'
+import { cyclicComponents } from './cyclic-components.ts'
 
 export interface StandardComponents {
   /** Makes the executor that runs trainers; absent where none is run: at servers, and for checking jobs. */
@@ -48,12 +51,6 @@ export interface StandardComponents {
 }
 
 const STOCK = 'nvflare.app_common'
-/** Arguments that tune the stock process and mean nothing here: accepted, checked for type, not used. */
-const tuning = {
-  task_check_period: z.number().positive().default(0.5),
-  memory_gc_rounds: rounds.default(0),
-  enable_tensor_disk_offload: z.boolean().default(false),
-}
 const nested: z.ZodType<number | boolean | (number | boolean)[]> = z.lazy(() =>
   z.union([z.number(), z.boolean(), z.array(nested)]),
 ) as z.ZodType<number | boolean | (number | boolean)[]> // a recursive schema needs its type said
@@ -64,7 +61,13 @@ const modelDiffs = z
 
 /** The components that this package has, under their stock paths and ours. */
 export function standardComponents(options: StandardComponents = {}): ComponentEntry[] {
-  return [...workflows(), ...serverParts(), ...filters(), ...clientParts(options)]
+  return [
+    ...workflows(),
+    ...cyclicComponents(),
+    ...serverParts(),
+    ...filters(),
+    ...clientParts(options),
+  ]
 }
 
 function workflows(): ComponentEntry[] {
@@ -91,7 +94,8 @@ function workflows(): ComponentEntry[] {
         exclude_vars: excludePattern,
         aggregation_weights: aggregationWeights,
         fedprox_mu: z.number().min(0).finite().nullish(),
-        ...tuning,
+        ...unusedTuning,
+        enable_tensor_disk_offload: z.boolean().default(false),
       }),
       create(args) {
         const model = args.model ? fobsOfJson(args.model) : undefined
@@ -123,17 +127,18 @@ function workflows(): ComponentEntry[] {
         min_clients: rounds.default(1000),
         num_rounds: rounds.default(5),
         start_round: rounds.default(0),
-        wait_time_after_min_received: z.number().min(0).finite().default(10),
+        wait_time_after_min_received: seconds.default(10),
         aggregator_id: z.string().default('aggregator'),
         persistor_id: z.string().default(''),
         shareable_generator_id: z.string().default('shareable_generator'),
         train_task_name: z.string().min(1).default('train'),
-        train_timeout: z.number().min(0).finite().default(0),
+        train_timeout: seconds.default(0),
         ignore_result_error: ignoreResultError,
         allow_empty_global_weights: z.boolean().default(false),
         persist_every_n_rounds: rounds.default(1),
         snapshot_every_n_rounds: rounds.default(1),
-        ...tuning,
+        ...unusedTuning,
+        enable_tensor_disk_offload: z.boolean().default(false),
       }),
       create: (args) =>
         new ScatterAndGather({

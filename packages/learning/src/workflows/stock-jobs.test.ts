@@ -130,7 +130,7 @@ function expectSimilar(actual: unknown, wanted: unknown, path = ''): void {
 }
 
 describe('stock jobs give what stock gives', () => {
-  it.each(['numpy-fedavg', 'numpy-fedavg-external', 'numpy-sag-filters'])(
+  it.each(['numpy-fedavg', 'numpy-fedavg-external', 'numpy-sag-filters', 'numpy-cyclic'])(
     '%s: the model',
     async (name) => {
       const expected = read(`jobs/expected/${name}.json`) as Expected

@@ -1,0 +1,67 @@
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { expectModels } from './support/expect-results.ts'
+import { InteropLeague, type Runtime } from './support/interop-league.ts'
+import { expectedOf, vectorJob, writeTwoLanguageJob } from './support/vector-job.ts'
+
+const stock = inject('stock')
+
+const LEAGUES: readonly {
+  readonly area: string
+  readonly where: string
+  readonly server: Runtime
+  readonly second: Runtime
+}[] = [
+  {
+    area: 'FLARE sites under a Hanse server',
+    where: '',
+    server: 'hanse',
+    second: 'stock',
+  },
+  {
+    area: 'One job, a FLARE site and a Hanse site',
+    where: 'Hanse server: ',
+    server: 'hanse',
+    second: 'hanse',
+  },
+  {
+    area: 'One job, a FLARE site and a Hanse site',
+    where: 'FLARE server: ',
+    server: 'stock',
+    second: 'hanse',
+  },
+]
+
+const LINEAR = { trainer: 'train-linear.ts', data: 'linear-data.json' }
+
+for (const { area, where, server, second } of LEAGUES)
+  describe.skipIf(stock === null)(area, () => {
+    let league: InteropLeague
+    beforeAll(async () => {
+      league = await InteropLeague.start({
+        stock: stock!,
+        kits: 'hanse',
+        server,
+        sites: { 'site-1': 'stock', 'site-2': second },
+      })
+    }, 120_000)
+    afterAll(() => league?.[Symbol.asyncDispose]())
+
+    /** The folder of the finished run, and what stock makes of the same job. */
+    async function runVector(name: string, inTypeScript: { trainer: string; data: string }) {
+      const sites = { python: ['site-1'], typescript: ['site-2'] }
+      const folder =
+        second === 'stock'
+          ? vectorJob(name)
+          : await writeTwoLanguageJob(league.folder, name, { ...sites, ...inTypeScript })
+      const job = await league.submit(folder)
+      expect(await league.wait(job), await league.logs()).toBe('FINISHED:COMPLETED')
+      const result = join(await league.download(job), 'workspace')
+      return { result, expected: await expectedOf(name) }
+    }
+
+    it(`${where}CyclicController: the model as FLARE computes it`, async () => {
+      const { result, expected } = await runVector('numpy-cyclic', LINEAR)
+      await expectModels(result, expected.final_models.server)
+    }, 180_000)
+  })

@@ -1,6 +1,7 @@
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { expectModels } from './support/expect-results.ts'
+import { expectModels, expectSimilar } from './support/expect-results.ts'
 import { InteropLeague, type Runtime } from './support/interop-league.ts'
 import { expectedOf, vectorJob, writeTwoLanguageJob } from './support/vector-job.ts'
 
@@ -64,4 +65,31 @@ for (const { area, where, server, second } of LEAGUES)
       const { result, expected } = await runVector('numpy-cyclic', LINEAR)
       await expectModels(result, expected.final_models.server)
     }, 180_000)
+
+    it(`${where}CrossSiteModelEval and GlobalModelEval: what each site measures on each model`, async () => {
+      const { result, expected } = await runVector('numpy-linear-cse', LINEAR)
+      await expectModels(result, expected.final_models.server)
+      const file = join(result, 'cross_site_val', 'cross_val_results.json')
+      expectSimilar(JSON.parse(await readFile(file, 'utf8')), expected.cross_val_results)
+      // The files beside it, as stock reads them.
+      const { code, text } = await league.python(
+        'read_dxo.py',
+        join(result, 'cross_site_val', 'model_shareables', 'SRV_server'),
+        join(result, 'global_val', 'result_shareables', 'site-2_SRV_server'),
+      )
+      expect(code, text).toBe(0)
+      const [model, metrics] = text
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+      expectSimilar(model, {
+        kind: 'WEIGHTS',
+        data: { numpy_key: expected.final_models.server['models/server.npy'].data },
+      })
+      const { val_loss, accuracy } = expected.cross_val_results['site-2'].SRV_server
+      expectSimilar(metrics, {
+        kind: 'METRICS',
+        data: { val_loss: [val_loss], accuracy: [accuracy] },
+      })
+    }, 240_000)
   })

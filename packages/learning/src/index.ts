@@ -55,9 +55,12 @@ export type {
   ExecutorTask,
   Filter,
   FilterContext,
+  Formatter,
   ModelAggregator,
+  ModelLocator,
   Persistor,
   ShareableGenerator,
+  ValidationResults,
   Workflow,
 } from './components/contracts.ts'
 export { EventBus } from './components/event-bus.ts'
@@ -89,8 +92,10 @@ export { excludeVars, type VariableNames } from './filters/exclude-vars.ts'
 export { type FilterChain, FilterChains } from './filters/filter-chains.ts'
 export { type PercentilePrivacySettings, percentilePrivacy } from './filters/percentile-privacy.ts'
 export { type SvtPrivacySettings, svtPrivacy } from './filters/svt-privacy.ts'
+export { NpFormatter } from './formatters/np-formatter.ts'
 export { FullModelShareableGenerator } from './generators/full-model-shareable-generator.ts'
 export { LearningError, type LearningErrorCode } from './learning-error.ts'
+export { NpModelLocator } from './locators/np-model-locator.ts'
 export { DATA_KINDS, type DataKind, isDataKind, readDataKind } from './model/data-kind.ts'
 export {
   carriesDxo,
@@ -147,6 +152,10 @@ export {
 } from './widgets/metrics-artifact-writer.ts'
 export { ValidationJsonGenerator } from './widgets/validation-json-generator.ts'
 export { awaitTask } from './workflows/await-task.ts'
+export {
+  CrossSiteModelEval,
+  type CrossSiteModelEvalSettings,
+} from './workflows/cross-site-model-eval.ts'
 export {
   CyclicController,
   type CyclicControllerSettings,

@@ -34,6 +34,10 @@ export interface InMemoryRunOptions {
   /** Before a site's result is handed in. */
   readonly beforeSubmit?: (site: string, task: ExecutorTask) => Promise<void> | void
   readonly signal?: AbortSignal
+  /** To hand in what no honest site would. */
+  readonly onBoard?: (board: TaskBoard) => void
+  /** To pass time in. */
+  readonly clock?: ManualClock
 }
 
 export interface InMemoryRun {
@@ -45,8 +49,7 @@ export interface InMemoryRun {
 
 /** Runs a server app against sites that live in this process; real except for the wire. */
 export async function runInMemory(options: InMemoryRunOptions): Promise<InMemoryRun> {
-  const { sites, trainer, files = new MemoryFiles() } = options
-  const clock = new ManualClock()
+  const { sites, trainer, files = new MemoryFiles(), clock = new ManualClock() } = options
   const log = silentLogger
   const bus = new EventBus(log)
   const events: RunEvent[] = []
@@ -95,6 +98,7 @@ export async function runInMemory(options: InMemoryRunOptions): Promise<InMemory
     onUnknownResult: (site, taskName, result) =>
       void current?.workflow.onLateResult?.(site, taskName, result),
   })
+  options.onBoard?.(board)
   const signal = options.signal ? AbortSignal.any([options.signal, ended.signal]) : ended.signal
   const loops = sites.map((site) => siteLoop(site, board, trainer, options.beforeSubmit))
   try {

@@ -19,6 +19,10 @@ export class MemoryFiles implements RunFiles {
     this.content.set(path, new Uint8Array(Buffer.concat([old, bytes])))
   }
 
+  async remove(path: string): Promise<void> {
+    this.content.delete(path)
+  }
+
   async read(path: string): Promise<Uint8Array | undefined> {
     return this.content.get(path)
   }

@@ -10,6 +10,8 @@ export type ComponentKind =
   | 'model-aggregator'
   | 'persistor'
   | 'shareable-generator'
+  | 'model-locator'
+  | 'formatter'
   | 'widget'
   | 'filter'
   | 'executor'

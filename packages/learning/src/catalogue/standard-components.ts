@@ -21,7 +21,6 @@ import { NpModelPersistor } from '../persistors/np-model-persistor.ts'
 import { ConvertToFedEvent } from '../widgets/convert-to-fed-event.ts'
 import { InTimeModelSelector } from '../widgets/in-time-model-selector.ts'
 import { MetricsArtifactWriter } from '../widgets/metrics-artifact-writer.ts'
-import { ValidationJsonGenerator } from '../widgets/validation-json-generator.ts'
 import { FedAvg } from '../workflows/fed-avg.ts'
 import { ScatterAndGather } from '../workflows/scatter-and-gather.ts'
 import { parseStopCondition } from '../workflows/stop-condition.ts'
@@ -44,6 +43,7 @@ import {
   serverComponent,
 } from './catalogue.ts'
 import { cyclicComponents } from './cyclic-components.ts'
+import { evaluationComponents } from './evaluation-components.ts'
 
 export interface StandardComponents {
   /** Makes the executor that runs trainers; absent where none is run: at servers, and for checking jobs. */
@@ -64,6 +64,7 @@ export function standardComponents(options: StandardComponents = {}): ComponentE
   return [
     ...workflows(),
     ...cyclicComponents(),
+    ...evaluationComponents(),
     ...serverParts(),
     ...filters(),
     ...clientParts(options),
@@ -268,16 +269,6 @@ function serverParts(): ComponentEntry[] {
           },
           run,
         ),
-    }),
-    serverComponent({
-      path: `${STOCK}.widgets.validation_json_generator.ValidationJsonGenerator`,
-      kind: 'widget',
-      args: z.strictObject({
-        results_dir: folder.default('cross_site_val'),
-        json_file_name: fileName.default('cross_val_results.json'),
-      }),
-      create: (args, run) =>
-        new ValidationJsonGenerator(`${args.results_dir}/${args.json_file_name}`, run),
     }),
     serverComponent({
       path: `${STOCK}.widgets.metrics_artifact_writer.MetricsArtifactWriter`,

@@ -1,7 +1,7 @@
 import type { Logger } from '@hanse/contract'
 import type { Shareable } from '@hanse/session'
 import type { Acceptance } from '../aggregation/acceptance.ts'
-import type { Dxo } from '../model/dxo.ts'
+import type { Dxo, ValueMap } from '../model/dxo.ts'
 import type { FLModel } from '../model/fl-model.ts'
 import type { Learnable } from '../model/learnable.ts'
 import type { WorkflowContext } from './run-context.ts'
@@ -54,6 +54,21 @@ export interface Persistor {
   load(): Promise<Learnable>
   /** @returns the path of the file in the run's folder */
   save(model: Learnable): Promise<string>
+}
+
+/** Finds models at the server that sites are to try. */
+export interface ModelLocator {
+  names(): readonly string[]
+  /** @returns `undefined` when the model is not there */
+  locate(name: string): Promise<Dxo | undefined>
+}
+
+/** What sites measured on models: site → owner of the model → metrics. */
+export type ValidationResults = ReadonlyMap<string, ReadonlyMap<string, ValueMap>>
+
+/** Makes the results of an evaluation readable. */
+export interface Formatter {
+  format(results: ValidationResults): string
 }
 
 /** Where a filter stands. */

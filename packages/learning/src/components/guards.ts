@@ -2,7 +2,9 @@ import type {
   Aggregator,
   Executor,
   Filter,
+  Formatter,
   ModelAggregator,
+  ModelLocator,
   Persistor,
   ShareableGenerator,
   Workflow,
@@ -39,6 +41,16 @@ export function isPersistor(component: unknown): component is Persistor {
 /** True for a component with a generator's methods. */
 export function isShareableGenerator(component: unknown): component is ShareableGenerator {
   return hasMethods(component, 'toShareable', 'toLearnable')
+}
+
+/** True for a component with a model locator's methods. */
+export function isModelLocator(component: unknown): component is ModelLocator {
+  return hasMethods(component, 'names', 'locate')
+}
+
+/** True for a component with a formatter's method. */
+export function isFormatter(component: unknown): component is Formatter {
+  return hasMethods(component, 'format')
 }
 
 /** True for a component with a filter's method. */

@@ -71,7 +71,8 @@ export type RunEvent =
       /** Where the model was tried. */
       readonly site: string
       readonly modelOwner: string
-      readonly metrics: ReadonlyMap<string, number>
+      /** As the site sent them: numbers, mostly. */
+      readonly metrics: ValueMap
     }
   | {
       readonly type: 'site-event'

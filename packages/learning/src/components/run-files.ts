@@ -4,6 +4,8 @@ export interface RunFiles {
   write(path: string, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>
   /** Adds to the end of the file, which appears if it is new. */
   append(path: string, bytes: Uint8Array): Promise<void>
+  /** Deletes the file, if it is there. */
+  remove(path: string): Promise<void>
   /** The whole file; `undefined` when there is none. */
   read(path: string): Promise<Uint8Array | undefined>
   /** A file that came with the job, below its `custom/`; `undefined` when there is none. */

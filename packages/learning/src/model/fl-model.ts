@@ -42,6 +42,7 @@ export const HEADER = {
   contributionRound: 'contribution_round',
   submitModelName: 'submit_model_name',
   validateType: '_validate_type',
+  modelOwner: '_model_owner_',
   jobId: 'job_id',
   siteName: 'site_name',
   cookieJar: '__cookie_jar__',

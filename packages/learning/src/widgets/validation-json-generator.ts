@@ -1,11 +1,13 @@
 import type { RunContext } from '../components/run-context.ts'
 import type { EventHandler, RunEvent } from '../components/run-events.ts'
+import type { ValueMap } from '../model/dxo.ts'
+import { jsonOfValue } from '../model/json-of-value.ts'
 
 /** Collects what sites measured on each other's models and writes it as `{site: {owner: metrics}}` at the end. */
 export class ValidationJsonGenerator implements EventHandler {
   readonly #path: string
   readonly #context: Pick<RunContext, 'files'>
-  readonly #results = new Map<string, Map<string, ReadonlyMap<string, number>>>()
+  readonly #results = new Map<string, Map<string, ValueMap>>()
 
   constructor(path: string, context: Pick<RunContext, 'files'>) {
     this.#path = path
@@ -17,19 +19,9 @@ export class ValidationJsonGenerator implements EventHandler {
       const own = this.#results.get(event.site) ?? new Map()
       own.set(event.modelOwner, event.metrics)
       this.#results.set(event.site, own)
-    } else if (event.type === 'run-ending') await this.#write()
-  }
-
-  async #write(): Promise<void> {
-    // `fromEntries` defines its keys, so names from the wire cannot reach a prototype.
-    const results = Object.fromEntries(
-      [...this.#results].map(([site, models]) => [
-        site,
-        Object.fromEntries(
-          [...models].map(([owner, metrics]) => [owner, Object.fromEntries(metrics)]),
-        ),
-      ]),
-    )
-    await this.#context.files.write(this.#path, [new TextEncoder().encode(JSON.stringify(results))])
+    } else if (event.type === 'run-ending') {
+      const text = JSON.stringify(jsonOfValue(this.#results))
+      await this.#context.files.write(this.#path, [new TextEncoder().encode(text)])
+    }
   }
 }

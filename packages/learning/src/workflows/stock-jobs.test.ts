@@ -41,12 +41,19 @@ function trainLinear(
 }
 
 function trainerExecutor(args: ClientApiExecutorArgs): Executor {
+  let best: FLModel | undefined
   return {
-    async execute({ data: task }, { siteName }) {
+    async execute({ name, data: task }, { siteName }) {
+      if (name === 'submit_model') return modelToShareable(best!)
       const received = shareableToModel(task).params?.get(NUMPY_KEY)
       if (!(received instanceof Tensor)) throw new Error('no model came')
       const start = received.data as Float32Array
       const { w, loss, steps } = trainLinear(siteName, start)
+      const metrics = new Map([
+        ['val_loss', loss],
+        ['accuracy', -loss],
+      ])
+      if (name === 'validate') return modelToShareable({ metrics, meta: new Map() })
       const isDiff = args.params_transfer_type === 'DIFF'
       const model: FLModel = {
         paramsType: isDiff ? 'DIFF' : 'FULL',
@@ -56,12 +63,10 @@ function trainerExecutor(args: ClientApiExecutorArgs): Executor {
             new Tensor('float32', [w.length], isDiff ? w.map((v, i) => v - start[i]!) : w),
           ],
         ]),
-        metrics: new Map([
-          ['val_loss', loss],
-          ['accuracy', -loss],
-        ]),
+        metrics,
         meta: new Map([['NUM_STEPS_CURRENT_ROUND', steps]]),
       }
+      best = { ...model, metrics: undefined }
       return modelToShareable(model)
     },
   }
@@ -130,18 +135,21 @@ function expectSimilar(actual: unknown, wanted: unknown, path = ''): void {
 }
 
 describe('stock jobs give what stock gives', () => {
-  it.each(['numpy-fedavg', 'numpy-fedavg-external', 'numpy-sag-filters', 'numpy-cyclic'])(
-    '%s: the model',
-    async (name) => {
-      const expected = read(`jobs/expected/${name}.json`) as Expected
-      const { files } = await runJob(name)
-      const model = parseNpy(files.content.get('models/server.npy')!)
-      const wanted = expected.final_models.server['models/server.npy']
-      expect(model).toMatchObject({ dtype: 'float32', shape: wanted.shape })
-      expectClose(model.data, wanted.data)
-      expect(files.content.has('global_model.safetensors')).toBe(true)
-    },
-  )
+  it.each([
+    'numpy-fedavg',
+    'numpy-fedavg-external',
+    'numpy-sag-filters',
+    'numpy-cyclic',
+    'numpy-linear-cse',
+  ])('%s: the model', async (name) => {
+    const expected = read(`jobs/expected/${name}.json`) as Expected
+    const { files } = await runJob(name)
+    const model = parseNpy(files.content.get('models/server.npy')!)
+    const wanted = expected.final_models.server['models/server.npy']
+    expect(model).toMatchObject({ dtype: 'float32', shape: wanted.shape })
+    expectClose(model.data, wanted.data)
+    expect(files.content.has('global_model.safetensors')).toBe(true)
+  })
 
   it.each(['numpy-fedavg', 'numpy-fedavg-external'])('%s: the metrics', async (name) => {
     const expected = read(`jobs/expected/${name}.json`) as Expected
@@ -167,6 +175,15 @@ describe('stock jobs give what stock gives', () => {
     expect(notes).toHaveLength(2)
     expect(JSON.parse(files.text('cross_site_val/cross_val_results.json'))).toEqual(
       expected.cross_val_results,
+    )
+  })
+
+  it('numpy-linear-cse: what every site measures on every model', async () => {
+    const { cross_val_results } = read('jobs/expected/numpy-linear-cse.json') as Expected
+    const { files } = await runJob('numpy-linear-cse')
+    expectSimilar(
+      JSON.parse(files.text('cross_site_val/cross_val_results.json')),
+      cross_val_results,
     )
   })
 

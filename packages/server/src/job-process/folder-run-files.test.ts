@@ -22,6 +22,9 @@ describe('files of a run', () => {
     expect(await files.read('log')).toEqual(bytes('xy'))
     expect(await readdir(join(folder, 'models'))).toEqual(['a.bin'])
     expect(await files.read('missing')).toBeUndefined()
+    await files.remove('log')
+    await files.remove('missing')
+    expect(await readdir(folder)).toEqual(['models'])
   })
 
   it.each(['../out', 'a/../../out', '/etc/passwd', '.', ''])(
@@ -29,6 +32,7 @@ describe('files of a run', () => {
     async (path) => {
       const files = folderRunFiles({ folder: join(folder, 'inner'), custom: 'custom' })
       await expect(files.write(path, [bytes('x')])).rejects.toThrow(RangeError)
+      await expect(files.remove(path)).rejects.toThrow(RangeError)
       await expect(files.read(path)).rejects.toThrow(RangeError)
       await expect(files.readCustom(path)).rejects.toThrow(RangeError)
     },

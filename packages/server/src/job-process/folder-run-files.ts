@@ -1,4 +1,4 @@
-import { appendFile, mkdir, open, readFile, rename } from 'node:fs/promises'
+import { appendFile, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, isAbsolute, join, relative } from 'node:path'
 import { hasCode } from '@hanse/contract'
 import type { RunFiles } from '@hanse/learning'
@@ -36,6 +36,9 @@ export function folderRunFiles({ folder, custom }: FolderRunFilesOptions): RunFi
       const target = pathBelow(folder, path)
       await mkdir(dirname(target), { recursive: true })
       await appendFile(target, bytes, { mode: 0o600 })
+    },
+    async remove(path) {
+      await rm(pathBelow(folder, path), { force: true })
     },
     read: (path) => read(folder, path),
     readCustom: (path) => read(join(folder, custom), path),

@@ -72,11 +72,24 @@ describe.skipIf(stock === null)('FLARE sites under a Hanse server', () => {
     expect(server.events.filter(({ event }) => event === 'site-left')).toEqual([])
   }, 60_000)
 
-  it('a job of a component that Hanse has not is refused at submission, by name', async () => {
-    const answer = await league.nvflare('job', 'submit', '-j', join(VECTORS, 'xgb-horizontal'))
-    expect(answer.code).not.toBe(0)
-    expect(answer.text).toContain('XGBFedController')
-  }, 60_000)
+  it.each([
+    ['a component that Hanse has not', 'xgb-horizontal', 'XGBFedController', 'is it misspelt'],
+    [
+      'an aggregator of its own',
+      'numpy-fedavg-custom-aggregator',
+      'median_aggregator.MedianAggregator',
+      'such as the weighted mean of an aggregator',
+    ],
+  ])(
+    'a job with %s is refused at submission, by name',
+    async (_, job, component, advice) => {
+      const answer = await league.nvflare('job', 'submit', '-j', join(VECTORS, job))
+      expect(answer.code).not.toBe(0)
+      expect(answer.text).toContain(component)
+      expect(answer.text).toContain(advice)
+    },
+    60_000,
+  )
 
   it('come back after the server was killed and started again, and run apps and resources of their own', async () => {
     await league.restartServer()

@@ -207,14 +207,15 @@ class AppConfigChecker {
       )
       return
     }
-    if (catalogue === undefined || catalogue.has(path, side)) return
-    const module = path.split('.').slice(0, -1).join('/')
-    const isOwnCode = this.#context.files.has(`custom/${module}.py`)
+    const module = `custom/${path.split('.').slice(0, -1).join('/')}`
+    const { files } = this.#context
+    const isOwnCode = files.has(`${module}.py`) || files.has(`${module}/__init__.py`)
+    if (catalogue === undefined || catalogue.has(path, side, isOwnCode)) return
     problems.add(
       `${config.path}#${place}`,
       'component-unknown',
       isOwnCode
-        ? `the component ${quoted(path)} is Python code that came with the job; code of a job runs in trainers only, so use a component of the catalogue`
+        ? `the component ${quoted(path)} is Python code that came with the job; code of a job runs in trainers only: leave it out where there is a usual one, such as the weighted mean of an aggregator, or name a component of the catalogue`
         : `there is no component ${quoted(path)} for a ${side} here; is it misspelt, or does it need a plug-in?`,
     )
   }

@@ -107,6 +107,21 @@ describe('validateJob', () => {
     ])
   })
 
+  it('tells the catalogue whether a class is Python code of the job', async () => {
+    const own: string[] = []
+    const catalogue = {
+      has(path: string, _: string, isOwnCode: boolean) {
+        if (isOwnCode) own.push(path)
+        return true
+      },
+    }
+    await validateJob(await vector('numpy-fedavg-custom-aggregator'), { catalogue })
+    await validateJob(await vector('fed-statistics'), { catalogue })
+    expect(new Set(own)).toEqual(
+      new Set(['median_aggregator.MedianAggregator', 'local_stats.ListStatistics']),
+    )
+  })
+
   it('names an unknown component of a .conf file too', async () => {
     const files = job(({ 'hello/app/config/config_fed_server.json': _, ...files }) => ({
       ...files,

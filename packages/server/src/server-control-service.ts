@@ -75,8 +75,9 @@ export class ServerControlService implements ServerControl {
   }
 
   async submitJob(submission: JobSubmission): Promise<SubmissionOutcome> {
-    const { kit, store, jobs, now } = this.#components
-    const outcome = await acceptJob({ kit, store, now }, submission)
+    const { kit, store, jobs, now, sites } = this.#components
+    const mayHaveStockSites = () => sites.mayRunStock()
+    const outcome = await acceptJob({ kit, store, now, mayHaveStockSites }, submission)
     if (outcome.ok) jobs.wake()
     return outcome
   }

@@ -18,6 +18,8 @@ export interface AcceptJobComponents {
   readonly store: JobStore
   /** Ms since the epoch. */
   readonly now: () => number
+  /** Whether a site may run on the stock package, and so have components that we do not have. */
+  readonly mayHaveStockSites: () => boolean
 }
 
 /**
@@ -44,14 +46,19 @@ export async function acceptJob(
 
 /** @returns the job, or its problems */
 async function checkJob(
-  { kit, now }: AcceptJobComponents,
+  { kit, now, mayHaveStockSites }: AcceptJobComponents,
   { submitter }: JobSubmission,
   archive: Archive,
 ): Promise<ValidJob | string[]> {
   const files = new JobFiles(archive.members())
   const catalogue = createCatalogue(standardComponents())
   const validation = await validateJob(files, {
-    catalogue: { has: (path, side) => catalogue.offers(path, side) },
+    catalogue: {
+      // A site decides for itself: a Hanse site refuses what it does not have when the app comes.
+      has: (path, side, isOwnCode) =>
+        catalogue.offers(path, side) ||
+        (side === 'client' && (isOwnCode || isStockClass(path)) && mayHaveStockSites()),
+    },
   })
   if (!validation.ok) return formatProblems(validation.problems).split('\n')
   const { job } = validation
@@ -81,6 +88,10 @@ async function keepJob(
     Object.keys(customProperties).length === 0 ? {} : { custom_props: customProperties }
   const stored = await store.create({ ...meta, ...properties }, createReadStream(archiveFile))
   return { ok: true, jobId: stored.id }
+}
+
+function isStockClass(path: string): boolean {
+  return path.startsWith('nvflare.')
 }
 
 function submitterIdentity({ name, organization, role }: JobSubmission['submitter']) {

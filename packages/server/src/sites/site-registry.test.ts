@@ -25,12 +25,12 @@ function setUp(maxSites = 10, recall: SiteRegistryEvents['recall'] = () => undef
     },
     { maxSites, heartbeatTimeoutMs: 30_000 },
   )
-  const enter = (name: string, nonce = name) =>
+  const enter = (name: string, nonce = name, software = '') =>
     registry.register({
       claims: claimsOf(name, nonce),
       token: nonce,
       organization: '',
-      software: '',
+      software,
       siteConfig: '',
     })
   const beat = (name: string, nonce = name) =>
@@ -48,6 +48,20 @@ describe('site registry', () => {
     expect(log).toEqual(['present a', 'absent a restarted', 'present a'])
     expect(registry.objection(claimsOf('a', 'first'))).toMatch(/logged in again/)
     expect(registry.objection(claimsOf('a', 'second'))).toBeUndefined()
+  })
+
+  it('knows whether sites may run on the stock package: all but those that say they are Hanse', () => {
+    const { registry, enter, beat } = setUp()
+    expect(registry.mayRunStock()).toBe(true)
+    enter('a', 'first', 'hanse 1.0.0')
+    expect(registry.mayRunStock()).toBe(false)
+    enter('b', 'first', '2.9.0')
+    expect(registry.mayRunStock()).toBe(true)
+    enter('b', 'second', 'hanse 1.0.0')
+    expect(registry.mayRunStock()).toBe(false)
+    // After a restart of the server nothing is known of a site that comes back.
+    beat('c')
+    expect(registry.mayRunStock()).toBe(true)
   })
 
   it('knows a site again by its token after a restart of the server', () => {

@@ -81,6 +81,12 @@ export class SiteRegistry {
     return this.list().filter((site) => site.connected)
   }
 
+  /** Whether some site does not say that it is Hanse, or none is known yet. */
+  mayRunStock(): boolean {
+    const sites = [...this.#sites.values()]
+    return sites.length === 0 || sites.some(({ software }) => !software.startsWith('hanse '))
+  }
+
   /** Why a login under `name` is refused; `undefined` if it is not. */
   refusal(name: string): string | undefined {
     const bar = this.#barOf(name)

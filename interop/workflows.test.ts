@@ -55,8 +55,14 @@ for (const { area, where, server, second } of LEAGUES)
         second === 'stock'
           ? vectorJob(name)
           : await writeTwoLanguageJob(league.folder, name, { ...sites, ...inTypeScript })
-      const job = await league.submit(folder)
-      expect(await league.wait(job), await league.logs()).toBe('FINISHED:COMPLETED')
+      return resultOf(name, await league.submit(folder))
+    }
+
+    async function resultOf(name: string, job: string) {
+      const status = await league.wait(job)
+      // The server's own log of the job says most when something is wrong.
+      const log = status === 'FINISHED:COMPLETED' ? '' : (await league.nvflare('job', 'logs', job)).text
+      expect(status, log + (await league.logs())).toBe('FINISHED:COMPLETED')
       const result = join(await league.download(job), 'workspace')
       return { result, expected: await expectedOf(name) }
     }
@@ -92,4 +98,14 @@ for (const { area, where, server, second } of LEAGUES)
         data: { val_loss: [val_loss], accuracy: [accuracy] },
       })
     }, 240_000)
+
+    // What follows needs components that only stock sites have.
+    if (second !== 'stock') return
+
+    it('StatisticsController: counts, sums, means, deviations and histograms, with cleansers', async () => {
+      const name = 'fed-statistics'
+      const { result, expected } = await resultOf(name, await league.submitByApi(vectorJob(name)))
+      const file = join(result, 'statistics', 'result.json')
+      expectSimilar(JSON.parse(await readFile(file, 'utf8')), expected.statistics)
+    }, 180_000)
   })

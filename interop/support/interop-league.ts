@@ -104,6 +104,14 @@ export class InteropLeague implements AsyncDisposable {
     return answer.data.job_id
   }
 
+  /** Submits with the FLARE API: the stock tool cannot read configs that have a key `*`. @returns the job's id */
+  async submitByApi(folder: string): Promise<string> {
+    const { code, text } = await this.python('submit_job.py', LEAD, this.kit(LEAD), folder)
+    const data = parsed(text)?.['data'] as { readonly job_id: string } | undefined
+    if (code !== 0 || data === undefined) throw new Error(`submission failed: ${text}`)
+    return data.job_id
+  }
+
   /** Waits for the end with the stock tool. @returns the final status, or what went wrong */
   async wait(job: string, timeoutSeconds = 120): Promise<string> {
     const answer = await this.nvflare('job', 'wait', job, '--timeout', String(timeoutSeconds))

@@ -60,6 +60,7 @@ export type {
   ModelLocator,
   Persistor,
   ShareableGenerator,
+  StatisticsWriter,
   ValidationResults,
   Workflow,
 } from './components/contracts.ts'
@@ -126,6 +127,7 @@ export {
   type NpModelPersistorSettings,
   NUMPY_KEY,
 } from './persistors/np-model-persistor.ts'
+export { JsonStatsFileWriter } from './statistics/json-stats-file-writer.ts'
 export type {
   Distribution,
   StandingTask,
@@ -165,4 +167,8 @@ export { FedAvg, type FedAvgSettings } from './workflows/fed-avg.ts'
 export { runWorkflows } from './workflows/run-workflows.ts'
 export { GLOBAL_MODEL_FILE, saveGlobalModel } from './workflows/save-global-model.ts'
 export { ScatterAndGather, type ScatterAndGatherSettings } from './workflows/scatter-and-gather.ts'
+export {
+  StatisticsController,
+  type StatisticsControllerSettings,
+} from './workflows/statistics-controller.ts'
 export { parseStopCondition, type StopCondition } from './workflows/stop-condition.ts'

@@ -12,6 +12,7 @@ export type ComponentKind =
   | 'shareable-generator'
   | 'model-locator'
   | 'formatter'
+  | 'statistics-writer'
   | 'widget'
   | 'filter'
   | 'executor'

@@ -44,6 +44,7 @@ import {
 } from './catalogue.ts'
 import { cyclicComponents } from './cyclic-components.ts'
 import { evaluationComponents } from './evaluation-components.ts'
+import { statisticsComponents } from './statistics-components.ts'
 
 export interface StandardComponents {
   /** Makes the executor that runs trainers; absent where none is run: at servers, and for checking jobs. */
@@ -65,6 +66,7 @@ export function standardComponents(options: StandardComponents = {}): ComponentE
     ...workflows(),
     ...cyclicComponents(),
     ...evaluationComponents(),
+    ...statisticsComponents(),
     ...serverParts(),
     ...filters(),
     ...clientParts(options),

@@ -3,6 +3,7 @@ import {
   arrayData,
   defineEnum,
   EnumMember,
+  type EnumType,
   type FobsCodec,
   type FobsValue,
   numberIn,
@@ -18,7 +19,7 @@ const SPEC = 'nvflare.app_common.abstract.statistics_spec.'
 const DECOMPOSERS = 'nvflare.app_common.statistics.statisitcs_objects_decomposer.'
 
 /** How a histogram's bins were chosen; travels by value. */
-const histogramTypeEnum = defineEnum(
+export const histogramTypeEnum: EnumType<'STANDARD' | 'QUANTILES'> = defineEnum(
   `${SPEC}HistogramType`,
   { STANDARD: 0, QUANTILES: 1 },
   { byValue: { decomposer: `${DECOMPOSERS}HistogramTypeDecomposer` } },

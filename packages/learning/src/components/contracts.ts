@@ -1,4 +1,4 @@
-import type { Logger } from '@hanse/contract'
+import type { JsonObject, Logger } from '@hanse/contract'
 import type { Shareable } from '@hanse/session'
 import type { Acceptance } from '../aggregation/acceptance.ts'
 import type { Dxo, ValueMap } from '../model/dxo.ts'
@@ -69,6 +69,12 @@ export type ValidationResults = ReadonlyMap<string, ReadonlyMap<string, ValueMap
 /** Makes the results of an evaluation readable. */
 export interface Formatter {
   format(results: ValidationResults): string
+}
+
+/** Keeps the outcome of federated statistics. */
+export interface StatisticsWriter {
+  /** @param report feature → statistic → site or `Global` → data set → value */
+  saveStatistics(report: JsonObject): Promise<void>
 }
 
 /** Where a filter stands. */

@@ -7,6 +7,7 @@ import type {
   ModelLocator,
   Persistor,
   ShareableGenerator,
+  StatisticsWriter,
   Workflow,
 } from './contracts.ts'
 
@@ -51,6 +52,11 @@ export function isModelLocator(component: unknown): component is ModelLocator {
 /** True for a component with a formatter's method. */
 export function isFormatter(component: unknown): component is Formatter {
   return hasMethods(component, 'format')
+}
+
+/** True for a component with a statistics writer's method. */
+export function isStatisticsWriter(component: unknown): component is StatisticsWriter {
+  return hasMethods(component, 'saveStatistics')
 }
 
 /** True for a component with a filter's method. */

@@ -32,7 +32,9 @@ export function readDxo(shareable: Shareable): Dxo {
   if (!(content instanceof Map) || content.size === 0)
     throw new LearningError('ERR_DXO', 'the DXO is empty or no map')
   const kind = readDataKind(content.get('kind'))
-  const data: FobsValue = content.get('data') ?? null
+  // Stock's statistics put a whole message there, which is a map to Python.
+  const inner: FobsValue = content.get('data') ?? null
+  const data: FobsValue = inner instanceof Shareable ? inner.content : inner
   const meta: FobsValue = content.get('meta') ?? new Map()
   if (kind !== 'APP_DEFINED' && !isValueMap(data))
     throw new LearningError('ERR_DXO', `the data of a DXO of ${kind} is no map with text as keys`)

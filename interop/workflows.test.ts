@@ -34,6 +34,7 @@ const LEAGUES: readonly {
 ]
 
 const LINEAR = { trainer: 'train-linear.ts', data: 'linear-data.json' }
+const SCAFFOLD = { trainer: 'train-scaffold.ts', data: 'scaffold-data.json' }
 
 for (const { area, where, server, second } of LEAGUES)
   describe.skipIf(stock === null)(area, () => {
@@ -61,7 +62,8 @@ for (const { area, where, server, second } of LEAGUES)
     async function resultOf(name: string, job: string) {
       const status = await league.wait(job)
       // The server's own log of the job says most when something is wrong.
-      const log = status === 'FINISHED:COMPLETED' ? '' : (await league.nvflare('job', 'logs', job)).text
+      const log =
+        status === 'FINISHED:COMPLETED' ? '' : (await league.nvflare('job', 'logs', job)).text
       expect(status, log + (await league.logs())).toBe('FINISHED:COMPLETED')
       const result = join(await league.download(job), 'workspace')
       return { result, expected: await expectedOf(name) }
@@ -69,6 +71,11 @@ for (const { area, where, server, second } of LEAGUES)
 
     it(`${where}CyclicController: the model as FLARE computes it`, async () => {
       const { result, expected } = await runVector('numpy-cyclic', LINEAR)
+      await expectModels(result, expected.final_models.server)
+    }, 180_000)
+
+    it(`${where}Scaffold: model and controls as FLARE computes them`, async () => {
+      const { result, expected } = await runVector('numpy-scaffold', SCAFFOLD)
       await expectModels(result, expected.final_models.server)
     }, 180_000)
 

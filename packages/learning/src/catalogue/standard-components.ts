@@ -44,6 +44,7 @@ import {
 } from './catalogue.ts'
 import { cyclicComponents } from './cyclic-components.ts'
 import { evaluationComponents } from './evaluation-components.ts'
+import { scaffoldComponents } from './scaffold-components.ts'
 import { statisticsComponents } from './statistics-components.ts'
 
 export interface StandardComponents {
@@ -67,6 +68,7 @@ export function standardComponents(options: StandardComponents = {}): ComponentE
     ...cyclicComponents(),
     ...evaluationComponents(),
     ...statisticsComponents(),
+    ...scaffoldComponents(),
     ...serverParts(),
     ...filters(),
     ...clientParts(options),

@@ -20,6 +20,7 @@ import {
 import { taskReturnCode } from '../model/return-codes.ts'
 import { awaitTask } from './await-task.ts'
 import { encodeFLModel } from './encode-fl-model.ts'
+import type { FedAvgExtension } from './fed-avg-extension.ts'
 import { addDifference, differenceMisfit } from './model-difference.ts'
 import { failureText, ResultErrors } from './result-errors.ts'
 import { saveGlobalModel } from './save-global-model.ts'
@@ -51,6 +52,8 @@ export interface FedAvgSettings {
   readonly fedProxMu: number
   /** Without a persistor the model is also written to this file, as stock does; `undefined`: not. */
   readonly saveFileName?: string | undefined
+  /** What is averaged besides the parameters; without an aggregator only. */
+  readonly extension?: FedAvgExtension | undefined
 }
 
 interface Part {
@@ -88,6 +91,7 @@ export class FedAvg implements Workflow {
     await events.fire({ type: 'training-started', workflow: workflowId })
     const persistor = this.#persistor(context)
     let model = await this.#initialModel(context, persistor)
+    this.#settings.extension?.begin(state.globalModel.weights)
     await events.fire({ type: 'initial-model-loaded', model: state.globalModel })
     const stopping = stopCondition && new EarlyStopping(stopCondition, patience)
     let saved = false
@@ -155,7 +159,8 @@ export class FedAvg implements Workflow {
     model: FLModel,
     number: number,
   ): Promise<{ next: FLModel; metrics: ReadonlyMap<string, number> | undefined }> {
-    const { taskName, numRounds, startRound, ignoreResultError, aggregator } = this.#settings
+    const { taskName, numRounds, startRound, ignoreResultError, aggregator, extension } =
+      this.#settings
     const { events, tasks, signal, contributions, state } = context
     const sites = this.#sample(context)
     await events.fire({
@@ -203,7 +208,7 @@ export class FedAvg implements Workflow {
       round: number,
       accepted,
       metrics,
-      weighting: aggregator === undefined ? 'factor-and-steps' : undefined,
+      weighting: aggregator !== undefined ? undefined : extension ? 'steps' : 'factor-and-steps',
       stopCondition: this.#settings.stopCondition,
     })
     const next = this.#update(round.global, aggregate, number, accepted.length)
@@ -231,8 +236,8 @@ export class FedAvg implements Workflow {
   }
 
   #task(model: FLModel, round: number): Shareable {
-    const { startRound, numRounds, fedProxMu } = this.#settings
-    const meta = new Map(model.meta)
+    const { startRound, numRounds, fedProxMu, extension } = this.#settings
+    const meta = new Map([...model.meta, ...(extension?.taskMeta() ?? [])])
     if (fedProxMu > 0) meta.set(META.fedProxMu, fedProxMu)
     const task = modelToShareable({
       ...model,
@@ -305,7 +310,7 @@ export class FedAvg implements Workflow {
   }
 
   async #accept(round: Round, site: string, model: FLModel): Promise<Acceptance> {
-    const { aggregator, aggregationWeights, exclude } = this.#settings
+    const { aggregator, aggregationWeights, exclude, extension } = this.#settings
     const params = model.params ?? new Map<string, FobsValue>()
     if (params.size === 0) return { accepted: false, reason: 'it has no parameters' }
     const weight = (aggregationWeights.get(site) ?? 1) * stepsOf(model.meta)
@@ -321,7 +326,8 @@ export class FedAvg implements Workflow {
     const kind = model.paramsType ?? 'FULL'
     const misfit = kind === 'DIFF' ? differenceMisfit(kept, round.global) : undefined
     if (misfit !== undefined) return { accepted: false, reason: misfit }
-    return round.store.add({ site, params: kept, weight, kind })
+    const counted = extension?.contribution(kept, model.meta) ?? kept
+    return round.store.add({ site, params: counted, weight, kind })
   }
 
   async #aggregate(round: Round): Promise<{
@@ -329,7 +335,7 @@ export class FedAvg implements Workflow {
     accepted: readonly string[]
     metrics: ReadonlyMap<string, number> | undefined
   }> {
-    const { aggregator } = this.#settings
+    const { aggregator, extension } = this.#settings
     const parts = [...round.parts.values()].sort((a, b) => (a.site < b.site ? -1 : 1))
     if (parts.length === 0)
       throw new LearningError('ERR_ROUND', `no contribution of round ${round.number} was accepted`)
@@ -338,7 +344,8 @@ export class FedAvg implements Workflow {
       const metrics = aggregate.metrics && numericMetrics(aggregate.metrics)
       return { aggregate, accepted: parts.map(({ site }) => site), metrics }
     }
-    const { params, kind, sites } = await round.store.mean()
+    const { params: averaged, kind, sites } = await round.store.mean()
+    const params = extension?.takeMeans(averaged) ?? averaged
     const counted = new Set(sites)
     const measured = parts.flatMap(({ site, weight, metrics }) =>
       counted.has(site) ? [{ weight, metrics }] : [],

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type Cell, createCell } from '@hanse/cellnet'
 import { silentLogger, systemClock } from '@hanse/contract'
 import { tcp } from '@hanse/driver-tcp'
-import { type Identity, loginSigner, loginVerifier } from '@hanse/pki'
+import { createFrameKeyShare, type Identity, loginSigner, loginVerifier } from '@hanse/pki'
 import {
   type Credentials,
   login,
@@ -43,23 +43,29 @@ export class AttackerPerson implements AsyncDisposable {
     this.#token = token
   }
 
-  /** Connects, proves itself and opens a session, as the tool does. */
-  static async open(port: number, identity: Identity): Promise<AttackerPerson> {
+  /** Connects, proves itself and opens a session, as the tool does; with `proofs` as Hanse's, without as stock's. */
+  static async open(
+    port: number,
+    identity: Identity,
+    { proofs = false } = {},
+  ): Promise<AttackerPerson> {
     const cell = createCell(
       `_admin_${randomUUID()}`,
       { drivers: [tcp()], registry },
       { ownName: identity.name, identities: new Map([['server', 'server1']]), forwards: false },
     )
-    cell.dial(new URL(`tcp://127.0.0.1:${port}`), {
-      mode: 'mtls',
-      tls: identity.tls,
-      serverName: 'localhost',
-    })
+    const connector = cell.dial(
+      new URL(`tcp://127.0.0.1:${port}`),
+      { mode: 'mtls', tls: identity.tls, serverName: 'localhost' },
+      { proofs },
+    )
     const signer = loginSigner(identity)
-    const { credentials } = await login(
+    const { credentials, link } = await login(
       {
         cell,
         signer,
+        link: () => connector.link,
+        createKeyShare: createFrameKeyShare,
         verifier: loginVerifier(identity, systemClock),
         clock: systemClock,
         logger: silentLogger,
@@ -75,6 +81,7 @@ export class AttackerPerson implements AsyncDisposable {
     )
     const held: Credentials = credentials
     cell.outgoing(participantStamp(cell.fqcn, () => held))
+    link?.open()
     const reply = await cell.request(
       'server',
       PEOPLE.channel,
@@ -101,6 +108,14 @@ export class AttackerPerson implements AsyncDisposable {
 
   get token(): string {
     return this.#token
+  }
+
+  /** Gives a command of this session. @returns the text of the reply */
+  async command(text: string, headers: Readonly<Record<string, string>> = {}): Promise<string> {
+    const request = writeCommandRequest({ command: text, token: this.#token, meta: {} }, new Date())
+    const { channel, commandTopic } = PEOPLE
+    const reply = await this.#cell.request('server', channel, commandTopic, request, { headers })
+    return typeof reply.body === 'string' ? reply.body : `${reply.returnCode} ${reply.error}`
   }
 
   /** Uploads an archive as a job. @returns the text of the server's reply, or how the upload ended */

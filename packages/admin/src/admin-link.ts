@@ -2,6 +2,7 @@ import type { Cell, HeaderValue, PeerLink } from '@hanse/cellnet'
 import type { AbortOptions, Clock, JsonObject, Logger } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import {
+  type CommandScope,
   type Credentials,
   type Login,
   PEOPLE,
@@ -10,7 +11,10 @@ import {
   proofText,
   readCommandReply,
   SERVER_CELL,
+  SIGNED_COMMAND_HEADER,
+  signCommand,
   writeCommandRequest,
+  writeSignedCommand,
 } from '@hanse/session'
 import { AdminError } from './admin-error.ts'
 import { type CommandOutcome, outcomeOf } from './command-outcome.ts'
@@ -19,6 +23,8 @@ export interface AdminLinkComponents {
   readonly cell: Cell
   readonly signer: ProofSigner
   readonly clock: Clock
+  /** Where commands are meant to be carried out. */
+  readonly scope: CommandScope
   readonly logger: Logger
   /** The link to the server, while there is one. */
   readonly serverLink: () => PeerLink | undefined
@@ -137,12 +143,13 @@ export class AdminLink {
         'the connection was lost and is back',
         'run the command again',
       )
+    const signed = await this.#signed(text, options.meta)
     const reply = await this.#components.cell.request(
       SERVER_CELL,
       PEOPLE.channel,
       PEOPLE.commandTopic,
       this.requestText(text, options.meta),
-      { timeoutMs, signal, ...(headers !== undefined && { headers }) },
+      { timeoutMs, signal, headers: { ...headers, ...signed } },
     )
     switch (reply.returnCode) {
       case 'ok':
@@ -175,6 +182,17 @@ export class AdminLink {
           { returnCode: reply.returnCode },
         )
     }
+  }
+
+  /** The person's own signature, for a server that can pass it on. */
+  async #signed(
+    command: string,
+    meta: JsonObject = {},
+  ): Promise<Readonly<Record<string, string>> | undefined> {
+    const { serverLink, scope, signer, clock } = this.#components
+    if (serverLink()?.proofs.active !== true) return undefined
+    const signed = await signCommand({ ...scope, command, meta }, signer, clock)
+    return { [SIGNED_COMMAND_HEADER]: writeSignedCommand(signed) }
   }
 }
 

@@ -94,6 +94,7 @@ export async function openSession(
         signer,
         clock,
         logger,
+        scope: { league: kit.project, server: kit.server.identity },
         serverLink: () => connector.link,
         register: async ({ renews, ...registerOptions }) => {
           const verifier = loginVerifier(kit.identity, clock)

@@ -30,7 +30,13 @@ import {
 } from '@hanse/pki'
 import { decide, parsePolicy } from '@hanse/policy'
 import { type AdminKit, DEFAULT_HANSE_SETTINGS } from '@hanse/provision'
-import { createTokenGuard, platformCodecs, serveRegistration, serverStamp } from '@hanse/session'
+import {
+  CommandVerifier,
+  createTokenGuard,
+  platformCodecs,
+  serveRegistration,
+  serverStamp,
+} from '@hanse/session'
 import { serveAdmins } from '../../server/src/admin/admin-service.ts'
 import type {
   JobFile,
@@ -411,6 +417,10 @@ export class TestServer implements AsyncDisposable {
             const claims = guard.claimsOf(headers)
             return claims?.kind === 'admin' ? claims : undefined
           },
+          commands: new CommandVerifier(
+            { verifier: loginVerifier(identity, clock), clock },
+            { league: PROJECT, server: SERVER_NAME },
+          ),
           verifier: loginVerifier(identity, clock),
           signer: {
             sign: (text) => signText(key, text),

@@ -6,6 +6,7 @@ import { loginVerifier, signText, verifyText } from '@hanse/pki'
 import { decide, readPolicy } from '@hanse/policy'
 import type { ServerKit } from '@hanse/provision'
 import {
+  CommandVerifier,
   type PlaceEnd,
   PlaceEnding,
   type PlaceLogLevel,
@@ -210,6 +211,10 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
         const claims = guard.claimsOf(headers)
         return claims?.kind === 'admin' ? claims : undefined
       },
+      commands: new CommandVerifier(
+        { verifier: loginVerifier(kit.identity, clock), clock },
+        { league: kit.project, server: kit.name },
+      ),
       verifier: loginVerifier(kit.identity, clock),
       signer,
       authorize: (subject, right, job) =>

@@ -140,6 +140,16 @@ export {
   writeCommandRequest,
 } from './people/command-text.ts'
 export { joinWords, splitWords } from './people/command-words.ts'
+export {
+  type CommandScope,
+  CommandVerifier,
+  digestOf,
+  readSignedCommand,
+  SIGNED_COMMAND_HEADER,
+  type SignedCommand,
+  signCommand,
+  writeSignedCommand,
+} from './people/signed-command.ts'
 export { type PlaceEnd, PlaceEnding } from './place-ending.ts'
 export { secureRandom } from './secure-random.ts'
 export { SessionError, type SessionErrorCode } from './session-error.ts'

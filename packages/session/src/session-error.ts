@@ -7,6 +7,8 @@ export type SessionErrorCode =
   | 'ERR_DOWNGRADE'
   | 'ERR_LOGIN_REFUSED'
   | 'ERR_LOGIN_PROTOCOL'
+  /** A person's signature on a command is missing or does not hold here. */
+  | 'ERR_COMMAND_PROOF'
   | 'ERR_MESSAGE_SHAPE'
   | 'ERR_NOT_A_PARTICIPANT'
 

@@ -29,6 +29,12 @@ export interface LinkRequirements {
   readonly postQuantum: boolean
 }
 
+/** What a place may insist on. */
+export interface Requirements extends LinkRequirements {
+  /** A site obeys people only whose own signature comes with the command, as the `hanse` command does it. */
+  readonly signedCommands: boolean
+}
+
 /** What only Hanse knows of a place, from `local/hanse.json`. */
 export interface HanseSettings {
   readonly confinement: { readonly minimum: ConfinementLevel }
@@ -37,8 +43,8 @@ export interface HanseSettings {
   readonly graceSeconds: number
   /** Address that a server listens on; sites and people have no use for it. */
   readonly listenHost: string
-  /** What a server asks of every link before it lets its peer in. */
-  readonly require: LinkRequirements
+  /** What this place insists on, and stock peers cannot do. */
+  readonly require: Requirements
   /** Modules that the admin of this place installed and trusts; code of jobs is never one. */
   readonly plugins: readonly string[]
 }
@@ -55,7 +61,7 @@ export const DEFAULT_HANSE_FILE = {
   trainer_runtimes: DEFAULT_RUNTIMES,
   grace_seconds: 15,
   listen_host: '0.0.0.0',
-  require: { message_proofs: false, tls13: false, post_quantum: false },
+  require: { message_proofs: false, tls13: false, post_quantum: false, signed_commands: false },
   plugins: [],
 } as const
 
@@ -94,6 +100,7 @@ export const hanseSchema = z
         message_proofs: z.boolean().default(false),
         tls13: z.boolean().default(false),
         post_quantum: z.boolean().default(false),
+        signed_commands: z.boolean().default(false),
       })
       .prefault({}),
     plugins: z.array(z.string().min(1).max(4096)).max(100).default([]),
@@ -108,6 +115,7 @@ export const hanseSchema = z
         messageProofs: file.require.message_proofs,
         tls13: file.require.tls13,
         postQuantum: file.require.post_quantum,
+        signedCommands: file.require.signed_commands,
       },
       plugins: file.plugins,
     }),

@@ -7,6 +7,8 @@ import {
   type ActingPerson,
   COMMAND_STATUS,
   type CommandRequest,
+  type CommandVerifier,
+  digestOf,
   OBJECT_STREAM_KEY,
   type ObjectStreamDecision,
   type ObjectStreamOffer,
@@ -15,7 +17,10 @@ import {
   type PublicProperties,
   proofText,
   readCommandRequest,
+  readSignedCommand,
   receiveObjectStreams,
+  SIGNED_COMMAND_HEADER,
+  type SignedCommand,
   splitWords,
   submitterOf,
   writeCommandReply,
@@ -50,6 +55,8 @@ export interface AdminServiceComponents {
   readonly ownProperties: PublicProperties
   /** The person whose verified token a message carries; `undefined` for sites and the server's own processes. */
   callerOf(request: CellRequest): Caller | undefined
+  /** Checks people's signatures on their commands. */
+  readonly commands: CommandVerifier
   /** Checks the proof that comes with a login. */
   readonly verifier: ProofVerifier
   readonly signer: TextSigner
@@ -198,7 +205,8 @@ class AdminService implements AsyncDisposable {
           COMMAND_STATUS.syntaxError,
           `Unknown command "${name.slice(0, 64)}"`,
         )
-      const session = await this.#sessionOf(use, command.name)
+      const unsigned = await this.#sessionOf(use, command.name)
+      const session = await this.#provenBy(use, command.name, unsigned)
       await this.#within(this.#running, session, this.#options.maxRunningCommands ?? 16, () =>
         this.#execute(use, command, session, rest),
       )
@@ -290,6 +298,47 @@ class AdminService implements AsyncDisposable {
     if (verdict.ok) return verdict.session
     await this.#recorder.refusedOutside(caller, act, verdict.code, verdict.reason)
     throw notAuthenticated(verdict.reason)
+  }
+
+  /**
+   * Where the person's tool is Hanse, the command must be signed by the person, for this server, now and once. The
+   * signature goes on to the sites that are asked.
+   * @throws {CommandFailure} `not_authorized`, after it was recorded
+   */
+  async #provenBy(
+    { command, request, upload }: CommandUse,
+    act: string,
+    session: AdminSession,
+  ): Promise<AdminSession> {
+    // An upload carries the person's signature over the job itself. Stock's tools sign nothing.
+    if (upload !== undefined || request.link?.proofs.active !== true) return session
+    const text = request.headers.get(SIGNED_COMMAND_HEADER)
+    const signed = readSignedCommand(text)
+    const reason =
+      text === undefined
+        ? 'the command is not signed by the person who gives it'
+        : await this.#objectionTo(signed, command, session)
+    if (reason === undefined) return { ...session, person: { ...session.person, signed } }
+    await this.#recorder.refused(session, { act }, 'command-proof', reason)
+    throw new CommandFailure(COMMAND_STATUS.notAuthorized, `Authorization Error: ${reason}`, reason)
+  }
+
+  async #objectionTo(
+    signed: SignedCommand | undefined,
+    { command, meta }: CommandRequest,
+    { person, fingerprint }: AdminSession,
+  ): Promise<string | undefined> {
+    if (signed === undefined) return 'the signature of the command cannot be read'
+    if (signed.command !== command) return 'the signature is of another command'
+    if (signed.metaDigest !== (await digestOf(meta)))
+      return 'what goes with the command is not what was signed'
+    try {
+      const identity = await this.#components.commands.take(signed)
+      if (identity.name === person.name && identity.fingerprint === fingerprint) return undefined
+      return `the command is signed by '${identity.name}', the session is of '${person.name}'`
+    } catch (error) {
+      return messageOf(error)
+    }
   }
 
   /** `_cert_login`: proof and connection must be the same person's (`spec/admin.md` §2.3). */

@@ -3,6 +3,7 @@ import { type AbortOptions, type Logger, PlatformError } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import { AdminMessage } from '../messages/admin-message.ts'
 import { CHANNEL } from '../names.ts'
+import { SIGNED_COMMAND_HEADER, writeSignedCommand } from '../people/signed-command.ts'
 import type { ActingPerson } from './acting-person.ts'
 
 /** Topics of the server's commands to a site (`spec/session.md` §5.2). */
@@ -70,6 +71,9 @@ export function personHeaders(user: ActingPerson, submitter: ActingPerson): [str
     [COMMAND_HEADER.submitterName, submitter.name],
     [COMMAND_HEADER.submitterOrganization, submitter.organization],
     [COMMAND_HEADER.submitterRole, submitter.role],
+    ...(user.signed === undefined
+      ? []
+      : [[SIGNED_COMMAND_HEADER, writeSignedCommand(user.signed)] as [string, string]]),
   ]
 }
 

@@ -1,7 +1,7 @@
 import { readPolicy } from '@hanse/policy'
-import { COMMAND, personHeaders } from '@hanse/session'
+import { type ActingPerson, COMMAND } from '@hanse/session'
 import { describe, expect, it } from 'vitest'
-import { decideQuestion } from './decide-question.ts'
+import { decideQuestion, rightsToAsk } from './decide-question.ts'
 
 const POLICY = readPolicy(
   JSON.stringify({
@@ -14,9 +14,15 @@ const POLICY = readPolicy(
 )
 const SITE = { name: 'site-1', organization: 'clinic' }
 
-function ask(topic: string, person = { name: 'a@b.org', organization: 'clinic', role: 'lead' }) {
-  const headers = new Map(personHeaders(person, person))
-  return decideQuestion(POLICY, SITE, { topic, headers, body: '' }, () => undefined)
+const LEAD = { name: 'a@b.org', organization: 'clinic', role: 'lead' }
+
+function ask(topic: string, person: ActingPerson = LEAD, submitter?: ActingPerson) {
+  const { name, organization: org, role } = person
+  return decideQuestion(POLICY, SITE, {
+    rights: rightsToAsk(topic)!,
+    person: { name, org, role, evidence: 'relayed' },
+    job: submitter && { id: 'j1', submitter },
+  })
 }
 
 describe("a person's question to a site", () => {
@@ -45,16 +51,10 @@ describe("a person's question to a site", () => {
   })
 
   it('about a job is decided by who submitted what was deployed, not by what the server says', () => {
-    const lead = { name: 'a@b.org', organization: 'clinic', role: 'lead' }
-    const other = { ...lead, name: 'b@b.org' }
-    const askAboutJob = (submitter: typeof lead) => {
-      const headers = new Map([...personHeaders(lead, lead), ['job_id', 'j1'] as const])
-      const command = { topic: COMMAND.configureJobLog, headers, body: 'DEBUG' }
-      return decideQuestion(POLICY, SITE, command, (id) => (id === 'j1' ? submitter : undefined))
-    }
-    expect(askAboutJob(lead)).toMatchObject({ allowed: true })
-    expect(askAboutJob(other)).toMatchObject({ allowed: false })
-    expect(ask(COMMAND.configureJobLog, lead)).toMatchObject({ allowed: false })
+    const other = { ...LEAD, name: 'b@b.org' }
+    expect(ask(COMMAND.configureJobLog, LEAD, LEAD)).toMatchObject({ allowed: true })
+    expect(ask(COMMAND.configureJobLog, LEAD, other)).toMatchObject({ allowed: false })
+    expect(ask(COMMAND.configureJobLog)).toMatchObject({ allowed: false })
   })
 
   it.each([COMMAND.shutdown, COMMAND.restart, COMMAND.configureSiteLog, COMMAND.reportEnvironment])(
@@ -68,6 +68,6 @@ describe("a person's question to a site", () => {
 
   it('is not what the server wants for a job', () => {
     for (const topic of [COMMAND.checkResource, COMMAND.deploy, COMMAND.abort])
-      expect(ask(topic)).toBeUndefined()
+      expect(rightsToAsk(topic)).toBeUndefined()
   })
 })

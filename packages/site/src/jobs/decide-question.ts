@@ -1,11 +1,14 @@
 import { type Decision, decide, type Policy } from '@hanse/policy'
-import {
-  type ActingPerson,
-  COMMAND,
-  COMMAND_HEADER,
-  commandText,
-  type SiteCommand,
-} from '@hanse/session'
+import { type ActingPerson, COMMAND } from '@hanse/session'
+import type { AskingPerson } from './proven-person.ts'
+
+export interface PersonsQuestion {
+  /** Of which one is needed. */
+  readonly rights: readonly string[]
+  readonly person: AskingPerson
+  /** A job that is deployed here. */
+  readonly job: { readonly id: string; readonly submitter: ActingPerson } | undefined
+}
 
 /**
  * What people ask of a site through the server, and the rights of which one is needed. Named by the topic, never by
@@ -26,40 +29,37 @@ const RIGHTS: ReadonlyMap<string, readonly string[]> = new Map([
   [COMMAND.resetErrors, ['reset_errors']],
 ])
 
+/** Rights of which one is needed to ask for this; `undefined` for commands that are no questions of people. */
+export function rightsToAsk(topic: string): readonly string[] | undefined {
+  return RIGHTS.get(topic)
+}
+
 /**
- * Decides by the site's own policy about a person's question, as the server relays it; `undefined` for commands that
- * are none. About a job it is decided by who submitted it, as the deployed job says it. The server could ask in anybody's name: this protects from people, not from the server.
+ * Decides by the site's own policy about a person's question. About a job it is decided by who submitted it, as the
+ * deployed job says it. Where only the server says who asks, it could ask in anybody's name.
  */
 export function decideQuestion(
   policy: Policy,
   site: { readonly name: string; readonly organization: string },
-  command: SiteCommand,
-  submitterOfJob: (jobId: string) => ActingPerson | undefined,
-): Decision | undefined {
-  const rights = RIGHTS.get(command.topic)
-  if (rights === undefined) return undefined
-  const subject = {
-    name: commandText(command, COMMAND_HEADER.userName),
-    org: commandText(command, COMMAND_HEADER.userOrganization),
-    role: commandText(command, COMMAND_HEADER.userRole),
-  }
-  const jobId = commandText(command, COMMAND_HEADER.jobId)
-  const submitter = submitterOfJob(jobId)
+  { rights, person, job }: PersonsQuestion,
+): Decision {
+  const { evidence, ...subject } = person
   const decisions = rights.map((right) =>
     decide(policy, {
       subject,
       right,
       target: { name: site.name, org: site.organization },
-      job: submitter && {
-        id: jobId,
+      job: job && {
+        id: job.id,
         submitter: {
-          name: submitter.name,
-          org: submitter.organization,
-          role: submitter.role,
+          name: job.submitter.name,
+          org: job.submitter.organization,
+          role: job.submitter.role,
         },
       },
-      evidence: 'relayed',
+      evidence,
     }),
   )
-  return decisions.find(({ allowed }) => allowed) ?? decisions[0]
+  // There is at least one right for every question.
+  return decisions.find(({ allowed }) => allowed) ?? decisions[0]!
 }

@@ -5,11 +5,13 @@ import type { Cell, CellRequest, PeerLink } from '@hanse/cellnet'
 import { type Clock, type JsonObject, type Logger, messageOf, PlatformError } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import { type ConfinementReport, detectConfinement } from '@hanse/launcher-process'
+import { loginVerifier } from '@hanse/pki'
 import { type Policy, readPolicy } from '@hanse/policy'
 import type { SiteKit, TrainerRuntime } from '@hanse/provision'
 import {
   COMMAND,
   COMMAND_HEADER,
+  CommandVerifier,
   commandText,
   isAtOrBelow,
   jsonOfFobs,
@@ -27,7 +29,8 @@ import { writeSiteRunFile } from '../job-process/run-file.ts'
 import { SITE_JOB_TOPIC } from '../job-process/site-job-protocol.ts'
 import { SiteError } from '../site-error.ts'
 import { type DeployedApp, deployApp, describeGrant } from './app-deployment.ts'
-import { decideQuestion } from './decide-question.ts'
+import { decideQuestion, rightsToAsk } from './decide-question.ts'
+import { type AskingPerson, provenPerson } from './proven-person.ts'
 import { ResourceManager } from './resource-manager.ts'
 import { type RunningJob, reportEnding, SiteJob, type SiteJobComponents } from './site-job.ts'
 import { Turns } from './turns.ts'
@@ -91,6 +94,7 @@ const MAX_WORDS_CHARS = 500
 export class SiteJobs implements AsyncDisposable {
   readonly #components: SiteJobsComponents
   readonly #policy: Policy
+  readonly #people: CommandVerifier
   readonly #confinement: ConfinementReport
   readonly #resources: ResourceManager
   readonly #startJob: StartJob
@@ -112,6 +116,10 @@ export class SiteJobs implements AsyncDisposable {
     this.#confinement = confinement
     this.#startJob = startJob ?? ((...given) => SiteJob.start(...given))
     this.#policy = readPolicy(kit.authorizationPolicy)
+    this.#people = new CommandVerifier(
+      { verifier: loginVerifier(kit.identity, clock), clock },
+      { league: kit.project, server: kit.server.identity },
+    )
     this.#resources = new ResourceManager(clock, {
       gpus: kit.settings.gpus,
       gpuMemoryGib: kit.settings.gpuMemoryGib,
@@ -223,12 +231,12 @@ export class SiteJobs implements AsyncDisposable {
    * Commands come from the server, news from a job's own process. The site's own policy decides about people's
    * questions here, about their jobs at deployment.
    */
-  #authorize(command: SiteCommand, { origin, link }: CellRequest): void {
+  async #authorize(command: SiteCommand, { origin, link }: CellRequest): Promise<void> {
     const { topic } = command
     const own = link === undefined ? undefined : this.jobOf(link)
     const isNews = JOB_NEWS.has(topic)
     if (isNews ? own !== undefined && isAtOrBelow(origin, link!.fqcn) : origin === SERVER_CELL) {
-      this.#authorizeQuestion(command)
+      await this.#authorizeQuestion(command)
       return
     }
     const text = `'${origin}' may not give the command ${topic}`
@@ -244,24 +252,33 @@ export class SiteJobs implements AsyncDisposable {
     throw new SiteError('ERR_COMMAND_REFUSED', text)
   }
 
-  #authorizeQuestion(command: SiteCommand): void {
+  async #authorizeQuestion(command: SiteCommand): Promise<void> {
+    const rights = rightsToAsk(command.topic)
+    if (rights === undefined) return
     const { kit, recordRefusal } = this.#components
-    const { name, identity } = kit
-    const site = { name, organization: identity.organization ?? '' }
-    const decision = decideQuestion(this.#policy, site, command, (jobId) => {
-      const app = this.#deployed.get(jobId)
-      return app && submitterOf(app.meta)
-    })
-    if (decision === undefined || decision.allowed) return
-    recordRefusal({
-      actor: actorOf(command),
-      act: 'command',
-      target: command.topic,
-      outcome: 'refused',
-      code: decision.code,
-      text: decision.explanation,
-    })
-    throw new SiteError('ERR_COMMAND_REFUSED', decision.explanation)
+    const refuse = (code: string, text: string): SiteError => {
+      const event = { actor: actorOf(command), act: 'command', target: command.topic, code, text }
+      recordRefusal({ ...event, outcome: 'refused' })
+      return new SiteError('ERR_COMMAND_REFUSED', text)
+    }
+    let person: AskingPerson
+    try {
+      person = await provenPerson(command, this.#people, {
+        site: kit.name,
+        rights,
+        required: kit.hanse.require.signedCommands,
+      })
+    } catch (error) {
+      throw refuse('command-proof', messageOf(error))
+    }
+    const jobId = commandText(command, COMMAND_HEADER.jobId)
+    const app = this.#deployed.get(jobId)
+    const decision = decideQuestion(
+      this.#policy,
+      { name: kit.name, organization: kit.identity.organization ?? '' },
+      { rights, person, job: app && { id: jobId, submitter: submitterOf(app.meta) } },
+    )
+    if (!decision.allowed) throw refuse(decision.code, decision.explanation)
   }
 
   /** One entry in the record for every command, whatever came of it. */

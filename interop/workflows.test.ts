@@ -1,7 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { expectModels, expectSimilar } from './support/expect-results.ts'
+import {
+  type ExpectedArray,
+  expectClose,
+  expectModels,
+  expectSimilar,
+} from './support/expect-results.ts'
 import { InteropLeague, type Runtime } from './support/interop-league.ts'
 import { expectedOf, vectorJob, writeTwoLanguageJob } from './support/vector-job.ts'
 
@@ -34,7 +39,11 @@ const LEAGUES: readonly {
 ]
 
 const LINEAR = { trainer: 'train-linear.ts', data: 'linear-data.json' }
+const KMEANS = { trainer: 'train-kmeans.ts', data: 'kmeans-data.json' }
 const SCAFFOLD = { trainer: 'train-scaffold.ts', data: 'scaffold-data.json' }
+
+/** Where scikit-learn jobs keep their parameters. */
+const PARAMS = 'app_server/model_param.joblib'
 
 for (const { area, where, server, second } of LEAGUES)
   describe.skipIf(stock === null)(area, () => {
@@ -106,6 +115,24 @@ for (const { area, where, server, second } of LEAGUES)
       })
     }, 240_000)
 
+    it(`${where}k-means, collected and assembled at the server: the centers as FLARE computes them`, async () => {
+      const { result, expected } = await runVector('kmeans', KMEANS)
+      const { center } = await loadParams(result)
+      const known = expected.final_params[PARAMS].center
+      expect(center).toMatchObject({ dtype: known.dtype, shape: known.shape })
+      // Which cluster comes first is a matter of chance, there as here.
+      const rows = ({ data }: ExpectedArray) =>
+        [0, 2, 4].map((at) => data.slice(at, at + 2)).sort(([a = 0], [b = 0]) => a - b)
+      expectClose(rows(center as ExpectedArray).flat(), rows(known).flat())
+    }, 240_000)
+
+    /** The parameters of a scikit-learn job, as joblib loads them. */
+    async function loadParams(result: string): Promise<Record<string, unknown>> {
+      const { code, text } = await league.python('read_joblib.py', join(result, PARAMS))
+      expect(code, text).toBe(0)
+      return JSON.parse(text)
+    }
+
     // What follows needs components that only stock sites have.
     if (second !== 'stock') return
 
@@ -115,4 +142,9 @@ for (const { area, where, server, second } of LEAGUES)
       const file = join(result, 'statistics', 'result.json')
       expectSimilar(JSON.parse(await readFile(file, 'utf8')), expected.statistics)
     }, 180_000)
+
+    it('a linear classifier of scikit-learn: coefficients as FLARE computes them', async () => {
+      const { result, expected } = await runVector('sklearn-linear', LINEAR)
+      expectSimilar(await loadParams(result), expected.final_params[PARAMS])
+    }, 240_000)
   })

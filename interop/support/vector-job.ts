@@ -49,7 +49,8 @@ export async function writeTwoLanguageJob(
     ...meta,
     deploy_map: { app_server: ['server'], app_python: python, app_typescript: typescript },
   })
-  await put('app_server/config/config_fed_server.json', await config('config_fed_server.json'))
+  // With its code, as in the original: stock lets only jobs with code name some components.
+  await cp(join(source, 'app'), join(target, 'app_server'), { recursive: true })
   const client = await config('config_fed_client.json')
   await put('app_python/config/config_fed_client.json', client)
   await cp(join(source, 'app', 'custom'), join(target, 'app_python', 'custom'), { recursive: true })

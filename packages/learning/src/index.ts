@@ -10,9 +10,14 @@ export {
 } from './aggregation/contribution-store.ts'
 export type { Spool, SpoolFactory } from './aggregation/spool.ts'
 export {
+  CollectAndAssembleAggregator,
+  CollectAndAssembleModelAggregator,
+} from './aggregators/collect-and-assemble.ts'
+export {
   InTimeWeightedAggregator,
   type InTimeWeightedAggregatorSettings,
 } from './aggregators/in-time-weighted-aggregator.ts'
+export { KMeansAssembler } from './assemblers/k-means-assembler.ts'
 export type { ConfigElement } from './catalogue/app-config.ts'
 export {
   type AppProblem,
@@ -50,6 +55,7 @@ export {
 export type {
   AggregateDxo,
   Aggregator,
+  Assembler,
   Executor,
   ExecutorContext,
   ExecutorTask,
@@ -118,6 +124,7 @@ export {
 export { EMPTY_LEARNABLE, type Learnable } from './model/learnable.ts'
 export { scalarOf } from './model/numbers.ts'
 export { RETURN_CODES, type ReturnCode, taskReturnCode } from './model/return-codes.ts'
+export { JoblibParamPersistor } from './persistors/joblib-param-persistor.ts'
 export {
   NpFileModelPersistor,
   type NpFileModelPersistorSettings,
@@ -164,8 +171,10 @@ export {
   type CyclicOrder,
 } from './workflows/cyclic-controller.ts'
 export { FedAvg, type FedAvgSettings } from './workflows/fed-avg.ts'
+export type { FedAvgExtension } from './workflows/fed-avg-extension.ts'
 export { runWorkflows } from './workflows/run-workflows.ts'
 export { GLOBAL_MODEL_FILE, saveGlobalModel } from './workflows/save-global-model.ts'
+export { ScaffoldControl } from './workflows/scaffold-control.ts'
 export { ScatterAndGather, type ScatterAndGatherSettings } from './workflows/scatter-and-gather.ts'
 export {
   StatisticsController,

@@ -8,6 +8,7 @@ export type ComponentKind =
   | 'workflow'
   | 'aggregator'
   | 'model-aggregator'
+  | 'assembler'
   | 'persistor'
   | 'shareable-generator'
   | 'model-locator'

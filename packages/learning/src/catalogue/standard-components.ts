@@ -45,6 +45,7 @@ import {
 import { cyclicComponents } from './cyclic-components.ts'
 import { evaluationComponents } from './evaluation-components.ts'
 import { scaffoldComponents } from './scaffold-components.ts'
+import { sklearnComponents } from './sklearn-components.ts'
 import { statisticsComponents } from './statistics-components.ts'
 
 export interface StandardComponents {
@@ -69,6 +70,7 @@ export function standardComponents(options: StandardComponents = {}): ComponentE
     ...evaluationComponents(),
     ...statisticsComponents(),
     ...scaffoldComponents(),
+    ...sklearnComponents(),
     ...serverParts(),
     ...filters(),
     ...clientParts(options),

@@ -1,6 +1,8 @@
 import type { JsonObject, Logger } from '@hanse/contract'
+import type { FobsValue } from '@hanse/fobs'
 import type { Shareable } from '@hanse/session'
 import type { Acceptance } from '../aggregation/acceptance.ts'
+import type { DataKind } from '../model/data-kind.ts'
 import type { Dxo, ValueMap } from '../model/dxo.ts'
 import type { FLModel } from '../model/fl-model.ts'
 import type { Learnable } from '../model/learnable.ts'
@@ -39,6 +41,18 @@ export interface ModelAggregator {
   acceptModel(site: string, model: FLModel): void | Promise<void>
   aggregateModel(): FLModel | Promise<FLModel>
   reset(): void | Promise<void>
+}
+
+/** Makes one model of what sites sent by an algorithm of its own, for the aggregators that collect. */
+export interface Assembler {
+  readonly expectedKind: DataKind
+  /**
+   * What of a site's data is kept.
+   * @throws {LearningError} `ERR_CONTRIBUTION` when it lacks something or does not fit
+   */
+  read(data: ValueMap): ValueMap
+  /** @param contributions site → what was kept, in the order of the sites' names; at least one */
+  assemble(contributions: ReadonlyMap<string, ValueMap>): Map<string, FobsValue>
 }
 
 /** Turns the global model into a task and an aggregate into the next global model (workflows.md §8.3). */

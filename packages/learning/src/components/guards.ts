@@ -1,5 +1,6 @@
 import type {
   Aggregator,
+  Assembler,
   Executor,
   Filter,
   Formatter,
@@ -32,6 +33,11 @@ export function isAggregator(component: unknown): component is Aggregator {
 /** True for a component with a model aggregator's methods. */
 export function isModelAggregator(component: unknown): component is ModelAggregator {
   return hasMethods(component, 'acceptModel', 'aggregateModel', 'reset')
+}
+
+/** True for a component with an assembler's methods. */
+export function isAssembler(component: unknown): component is Assembler {
+  return hasMethods(component, 'read', 'assemble')
 }
 
 /** True for a component with a persistor's methods. */

@@ -3,6 +3,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { type AbortOptions, type LinkSecurity, TransportError } from '@hanse/contract'
 import { connectError } from './explain-error.ts'
 import { parseAddress } from './link-address.ts'
+import { lookupName } from './lookup-name.ts'
 import type { SocketComponents } from './socket-options.ts'
 import {
   checkOwnCertificate,
@@ -67,7 +68,10 @@ export async function dialSocket<Link>(
   }
   const open = async (): Promise<Link> => {
     let socket = watched(
-      connectClear({ host: detour?.host ?? target.host, port: detour?.port ?? target.port }),
+      connectClear({
+        host: lookupName(detour?.host ?? target.host),
+        port: detour?.port ?? target.port,
+      }),
     )
     // TLS starts on the unconnected socket: a round trip through the event loop less.
     if (detour !== undefined) {

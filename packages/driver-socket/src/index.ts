@@ -1,11 +1,13 @@
 export { type AcceptOptions, acceptSockets, type Entry } from './accept-sockets.ts'
 export { ChunkQueue } from './chunk-queue.ts'
+export { connectTunnel } from './connect-tunnel.ts'
 export { describeSocket, type SocketDescription, tuneSocket } from './describe-socket.ts'
 export type { Detour } from './detour.ts'
 export { type DialOptions, dialSocket } from './dial-socket.ts'
 export { connectError, explainNetwork, explainTls, lostError } from './explain-error.ts'
 export { FrameSplitter } from './frame-splitter.ts'
 export { checkScheme, type LinkAddress, parseAddress } from './link-address.ts'
+export { lookupName } from './lookup-name.ts'
 export {
   type RefusedHandshake,
   type SocketComponents,

@@ -17,6 +17,12 @@ export interface LeagueOptions {
   readonly security?: ConnectionSecurity
   /** Where sites dial instead of the server's own address, by site. */
   readonly connectTo?: ReadonlyMap<string, { readonly host: string; readonly port: number }>
+  /** Text of its project file, instead of one made from the options above; `sites` and `server` say who is started. */
+  readonly project?: string
+  /** Files that the project file names, by their paths beside it. */
+  readonly projectFiles?: Readonly<Record<string, string>>
+  /** Name of the server in `project`; default {@link SERVER}. */
+  readonly server?: string
   /** When its kits are made, in days from now; default 0. */
   readonly madeDaysAgo?: number
   /** Kit files to change before anything starts. */
@@ -31,14 +37,16 @@ export class League implements AsyncDisposable {
   readonly folder: string
   readonly sites: readonly string[]
   readonly port: number
+  readonly server: string
   readonly env: NodeJS.ProcessEnv
   readonly places = new Map<string, Place>()
   readonly #kits = new Map<string, string>()
 
-  private constructor(folder: string, port: number, sites: readonly string[]) {
+  private constructor(folder: string, port: number, options: LeagueOptions) {
     this.folder = folder
     this.port = port
-    this.sites = sites
+    this.sites = options.sites ?? ['site-1', 'site-2']
+    this.server = options.server ?? SERVER
     this.env = testEnvironment(join(folder, 'config'))
   }
 
@@ -46,9 +54,11 @@ export class League implements AsyncDisposable {
   static async provision(options: LeagueOptions = {}): Promise<League> {
     const folder = await mkdtemp(join(tmpdir(), 'hanse-league-'))
     const port = options.port ?? (await freePort())
-    const league = new League(folder, port, options.sites ?? ['site-1', 'site-2'])
+    const league = new League(folder, port, options)
     await mkdir(join(folder, 'config'))
-    const project = projectFile(league, options)
+    const project = options.project ?? projectFile(league, options)
+    for (const [path, text] of Object.entries(options.projectFiles ?? {}))
+      await writeFile(join(folder, path), text)
     await writeFile(join(folder, 'project.yml'), project)
     if (options.madeDaysAgo !== undefined)
       await league.#provisionInThePast(project, options.madeDaysAgo)
@@ -92,7 +102,7 @@ export class League implements AsyncDisposable {
   static async start(options: LeagueOptions = {}): Promise<League> {
     const league = await League.provision(options)
     try {
-      await league.startPlace(SERVER)
+      await league.startPlace(league.server)
       await Promise.all(league.sites.map((site) => league.startPlace(site)))
       return league
     } catch (error) {
@@ -189,7 +199,9 @@ export class League implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const places = [...this.places.values()]
-    await Promise.all(places.filter(({ name }) => name !== SERVER).map((place) => place.stop()))
+    await Promise.all(
+      places.filter(({ name }) => name !== this.server).map((place) => place.stop()),
+    )
     await Promise.all(places.map((place) => place.stop()))
     await rm(this.folder, { recursive: true, force: true })
   }

@@ -241,17 +241,17 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
   )
 
   await jobs.start()
-  const url = new URL(`${kit.server.scheme}://${kit.listen.host}:${kit.listen.port}`)
-  await using _listener = await listenPatiently(url, {
-    cell,
-    kit,
-    revocations,
-    clock,
-    logger,
-    signal,
-  })
+  const { port, adminPort } = kit.listen
+  const listening = { cell, kit, revocations, clock, logger, signal }
+  const url = urlOf(kit, port)
+  const isOnePort = adminPort === port
+  await using _listener = await listenPatiently(url, { ...listening, adminNames: isOnePort })
+  await using _adminListener = isOnePort
+    ? undefined
+    : await listenPatiently(urlOf(kit, adminPort), { ...listening, adminNames: true })
+  const people = isOnePort ? '' : `, people at port ${adminPort}`
   await audit.append(
-    ownEvent(kit, 'server.start', 'allowed', `serving ${kit.project} at ${url.host}`),
+    ownEvent(kit, 'server.start', 'allowed', `serving ${kit.project} at ${url.host}${people}`),
   )
   onEvent({ event: 'ready', server: kit.name, url: url.href })
 
@@ -260,6 +260,10 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
   await jobs.stop()
   await audit.append(ownEvent(kit, 'server.stop', 'allowed', `${ending.how} as asked`))
   return ending.how
+}
+
+function urlOf({ server, listen }: ServerKit, port: number): URL {
+  return new URL(`${server.scheme}://${listen.host}:${port}`)
 }
 
 /** Signs texts that only this server reads again. */

@@ -11,6 +11,8 @@ export interface ListenComponents {
   readonly clock: Clock
   readonly logger: Logger
   readonly signal: AbortSignal
+  /** Whether people may come in by this port. */
+  readonly adminNames: boolean
 }
 
 const PATIENCE_MS = 5_000
@@ -22,14 +24,14 @@ const RETRY_MS = 250
  */
 export async function listenPatiently(
   url: URL,
-  { cell, kit, revocations, clock, logger, signal }: ListenComponents,
+  { cell, kit, revocations, clock, logger, signal, adminNames }: ListenComponents,
 ): Promise<Listener> {
   const security = { mode: kit.server.connectionSecurity, tls: kit.identity.tls }
   const deadline = clock.now() + PATIENCE_MS
   for (;;) {
     try {
       return await cell.listen(url, security, {
-        adminNames: true,
+        adminNames,
         proofs: true,
         refuse: (_fqcn, { connection }) => revocations.objection(connection.peerName),
       })

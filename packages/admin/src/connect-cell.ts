@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { type Cell, type Connector, type ConnectorEvents, createCell } from '@hanse/cellnet'
 import { type AbortOptions, type Clock, type Driver, hasCode, type Logger } from '@hanse/contract'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
-import { type AdminKit, linkSecurity, provenIdentities, serverUrl } from '@hanse/provision'
+import {
+  type AdminKit,
+  heartbeatOf,
+  linkSecurity,
+  provenIdentities,
+  serverUrl,
+} from '@hanse/provision'
 import { platformCodecs, SERVER_CELL } from '@hanse/session'
 import { AdminError } from './admin-error.ts'
 
@@ -35,6 +41,7 @@ export async function connectCell(
       ownName: kit.identity.name,
       identities: provenIdentities(kit),
       forwards: false,
+      ...heartbeatOf(kit),
     },
   )
   try {

@@ -10,7 +10,7 @@ import { grpc } from '@hanse/driver-grpc'
 import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import { createPinoLogger, isLogLevel, type LogLevel } from '@hanse/logger-pino'
-import { loadKit } from '@hanse/provision'
+import { type Kit, loadKit } from '@hanse/provision'
 import { runServer } from '@hanse/server'
 import { runSite } from '@hanse/site'
 import type { CliHost, TextStream } from './cli-host.ts'
@@ -23,9 +23,10 @@ setFlagsFromString('--external-memory-accounted-in-global-limit')
 
 const clock = systemClock
 
-/** The kit's scheme decides which of them dials. */
-function allDrivers(logger: Logger): readonly Driver[] {
-  return [tcp({ clock, logger }), http({ clock, logger }), grpc({ clock, logger })]
+/** The kit's scheme decides which of them dials; they go through the proxy that it names, if it names one. */
+function driversFor({ hanse }: Kit, logger: Logger): readonly Driver[] {
+  const options = { clock, logger, proxy: hanse.outboundProxy?.url }
+  return [tcp(options), http(options), grpc(options)]
 }
 
 function textStream(stream: NodeJS.WriteStream): TextStream {
@@ -86,7 +87,7 @@ const host: CliHost = {
   loadKit: (directory) => loadKit(directory, { now: clock.now() }),
   diagnose: (directory) =>
     diagnose(directory, {
-      drivers: allDrivers(silentLogger),
+      driversFor: (kit) => driversFor(kit, silentLogger),
       clock,
       logger: silentLogger,
     }),
@@ -95,7 +96,7 @@ const host: CliHost = {
     return openSession(
       kit,
       {
-        drivers: allDrivers(logger),
+        drivers: driversFor(kit, logger),
         clock,
         logger,
       },

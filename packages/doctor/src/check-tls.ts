@@ -4,6 +4,7 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { explainTls } from '@hanse/driver-socket'
 import { type Kit, linkSecurity } from '@hanse/provision'
 import type { Fault } from './fault.ts'
+import { openWay } from './open-way.ts'
 import { type Patient, placeOf } from './patient.ts'
 import { sniff } from './sniff.ts'
 import { within } from './within.ts'
@@ -73,8 +74,10 @@ function tlsOptions({ kit, address }: Patient): ConnectionOptions {
 }
 
 async function shakeHands(patient: Patient): Promise<Handshake> {
-  const { kit, address, network, clock, timeoutMs } = patient
-  const plain = network.connect(address.host, address.port)
+  const { kit, clock, timeoutMs } = patient
+  const way = await openWay(patient)
+  if (way.outcome === 'failed') return { outcome: 'no-tls', seen: way.reason }
+  const plain = way.socket
   const socket = connect({ ...tlsOptions(patient), socket: plain })
   let report: (failure: Handshake) => void = () => {}
   const onFailure = (error: Error | undefined) => report(failureOf(error))

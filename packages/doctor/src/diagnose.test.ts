@@ -31,6 +31,7 @@ import {
 } from '@hanse/provision'
 import { SERVER_CELL } from '@hanse/session'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { httpProxy } from '../../driver-socket/test/http-proxy.ts'
 import { INCOMPLETE_CHAIN } from '../test/incomplete-chain.ts'
 import { diagnose, type Fault, type FaultCode } from './index.ts'
 import { type Network, systemNetwork } from './network.ts'
@@ -151,7 +152,7 @@ interface Looking {
 
 function look(directory: string, { network, clock = systemClock }: Looking = {}) {
   return diagnose(directory, {
-    drivers: [tcp({ clock, logger: silent })],
+    driversFor: ({ hanse }) => [tcp({ clock, logger: silent, proxy: hanse.outboundProxy?.url })],
     clock,
     logger: silent,
     network,
@@ -315,6 +316,87 @@ describe('the way to the server', () => {
       return socket
     }
     expect(await codesOf(kit('site-1'), { network: { ...systemNetwork, connect } })).toEqual([code])
+  })
+})
+
+describe('the way through a proxy', () => {
+  const LOGIN = 'site:s3cret pass'
+
+  async function copyBehind(name: string, proxy: URL, login?: string): Promise<string> {
+    const copy = await copyOf(name)
+    const url = new URL(proxy)
+    if (login !== undefined) [url.username, url.password] = login.split(':') as [string, string]
+    const settings = { format_version: 1, outbound_proxy: url.href }
+    await writeFile(join(copy, 'local', 'hanse.json'), JSON.stringify(settings), { mode: 0o600 })
+    return copy
+  }
+
+  it.each(['site-1', 'lead@example.org'])('is open to %s', async (name) => {
+    await using _server = await cellListening()
+    await using proxy = await httpProxy(LOGIN)
+    const { faults, passed, warnings } = await look(await copyBehind(name, proxy.url, LOGIN))
+    expect(faults).toEqual([])
+    expect(warnings).toEqual([])
+    expect(passed).toEqual(['kit', 'reach', 'tls', 'league'])
+    // Once to look whether it lets us through, once for TLS, once for the greeting.
+    expect(proxy.asked).toEqual(Array(3).fill(`localhost:${port}`))
+  })
+
+  it('is not the way of a server that looks at its own port', async () => {
+    await using _server = await cellListening()
+    await using proxy = await httpProxy()
+    expect(await codesOf(await copyBehind('server1', proxy.url))).toEqual([])
+    expect(proxy.asked).toEqual([])
+  })
+
+  it('leads past a resolver that does not know the server', async () => {
+    await using _server = await cellListening()
+    await using proxy = await httpProxy()
+    // The proxy of the test takes every name for this machine, as one in a company's network knows more names.
+    const [fault] = await faultsOf(await copyBehind('lost', proxy.url))
+    expect(fault?.code).toBe('name-not-in-certificate')
+  })
+
+  it('begins at a name that nobody knows', async () => {
+    const [fault] = await faultsOf(
+      await copyBehind('site-1', new URL('http://proxy.invalid:1'), LOGIN),
+    )
+    expect(fault).toMatchObject({
+      code: 'name-not-resolved',
+      what: expect.stringContaining('proxy.invalid'),
+      fix: expect.stringContaining('outbound_proxy'),
+    })
+  })
+
+  it.each([
+    ['nothing-listens', undefined],
+    ['no-answer', undefined],
+    ['proxy-refused', 'with another login'],
+  ] as const)('is closed: %s', async (code, _how) => {
+    await using proxy = await httpProxy('site:other')
+    const copy = await copyBehind(
+      'site-1',
+      code === 'nothing-listens' ? new URL('http://127.0.0.1:1') : proxy.url,
+      LOGIN,
+    )
+    const network = {
+      ...systemNetwork,
+      ...(code === 'no-answer' && { connect: () => new Socket() }),
+    }
+    const faults = await faultsOf(copy, { network })
+    expect(faults.map((fault) => fault.code)).toEqual([code])
+    expect(faults[0]?.what).toContain('the proxy 127.0.0.1')
+    expect(JSON.stringify(faults)).not.toMatch(/s3cret/)
+    if (code === 'proxy-refused') expect(faults[0]?.seen).toMatch(/wants a user and a password/)
+  })
+
+  it('ends at a proxy that cannot reach the server', async () => {
+    await using proxy = await httpProxy()
+    const [fault] = await faultsOf(await copyBehind('site-1', proxy.url))
+    expect(fault).toMatchObject({
+      code: 'proxy-refused',
+      seen: expect.stringContaining('it cannot reach that address (502)'),
+    })
   })
 })
 

@@ -1,4 +1,5 @@
 import type { Clock, Driver, Logger } from '@hanse/contract'
+import type { Kit } from '@hanse/provision'
 import { checkKit } from './check-kit.ts'
 import { checkLeague } from './check-league.ts'
 import { checkReach } from './check-reach.ts'
@@ -8,7 +9,8 @@ import { type Network, systemNetwork } from './network.ts'
 import { addressOf, type Patient } from './patient.ts'
 
 export interface DoctorComponents {
-  readonly drivers: readonly Driver[]
+  /** Drivers that go the way that the kit describes. */
+  readonly driversFor: (kit: Kit) => readonly Driver[]
   readonly clock: Clock
   readonly logger: Logger
   /** Default: the system's. */
@@ -33,7 +35,7 @@ export type Step = 'kit' | 'reach' | 'tls' | 'league'
 /** Finds out what is wrong between a participant and its server. Changes nothing on either side. */
 export async function diagnose(
   directory: string,
-  { drivers, clock, logger, network = systemNetwork, timeoutMs = 5_000 }: DoctorComponents,
+  { driversFor, clock, logger, network = systemNetwork, timeoutMs = 5_000 }: DoctorComponents,
 ): Promise<Diagnosis> {
   const checked = await checkKit(directory, clock)
   if ('fault' in checked) return { ok: false, faults: [checked.fault], passed: [], warnings: [] }
@@ -46,7 +48,7 @@ export async function diagnose(
     // A server does not greet itself.
     ...(kit.type === 'server'
       ? []
-      : [['league', () => checkLeague(patient, drivers, logger)] as const]),
+      : [['league', () => checkLeague(patient, driversFor(kit), logger)] as const]),
   ]
   for (const [step, check] of steps) {
     const faults = await check()

@@ -12,6 +12,7 @@ export type FaultCode =
   | 'nothing-listens'
   | 'no-answer'
   | 'no-route'
+  | 'proxy-refused'
   | 'clear-port'
   | 'tls-port'
   | 'http-answer'

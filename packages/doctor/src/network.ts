@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import { connect, type Socket } from 'node:net'
+import { lookupName } from '@hanse/driver-socket'
 
 /** The network as the doctor uses it; tests hand in one with faults. */
 export interface Network {
@@ -10,6 +11,7 @@ export interface Network {
 }
 
 export const systemNetwork: Network = {
-  resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
-  connect: (host, port) => connect({ host, port }),
+  resolve: async (host) =>
+    (await lookup(lookupName(host), { all: true })).map(({ address }) => address),
+  connect: (host, port) => connect({ host: lookupName(host), port }),
 }

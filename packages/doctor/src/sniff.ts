@@ -1,3 +1,4 @@
+import { openWay } from './open-way.ts'
 import { type Patient, placeOf } from './patient.ts'
 import { within } from './within.ts'
 
@@ -12,15 +13,15 @@ const TLS_RECORDS: ReadonlySet<number | undefined> = new Set([0x15, 0x16])
 
 /** Says `GET /` without TLS and looks at the first bytes of the answer. */
 export async function sniff(patient: Patient): Promise<Sniffed> {
-  const { address, network, clock, timeoutMs } = patient
-  const socket = network.connect(address.host, address.port)
+  const { clock, timeoutMs } = patient
+  const way = await openWay(patient)
+  if (way.outcome === 'failed') return { speaks: 'nothing' }
+  const { socket } = way
   const parts: Buffer[] = []
   try {
     await within<void>(clock, Math.min(timeoutMs, 2_000), (report) => {
       let length = 0
-      socket.once('connect', () =>
-        socket.write(`GET / HTTP/1.1\r\nHost: ${placeOf(patient)}\r\nConnection: close\r\n\r\n`),
-      )
+      socket.write(`GET / HTTP/1.1\r\nHost: ${placeOf(patient)}\r\nConnection: close\r\n\r\n`)
       socket.on('data', (part: Buffer) => {
         parts.push(part)
         length += part.length

@@ -16,7 +16,8 @@ export type {
 } from './kit/kit-settings.ts'
 export { type KnownServer, readKnownServer, rememberServer } from './kit/known-server.ts'
 export { type LoadKitOptions, loadKit } from './kit/load-kit.ts'
-export { linkSecurity, provenIdentities, serverUrl } from './kit/server-link.ts'
+export { OutboundProxy } from './kit/outbound-proxy.ts'
+export { heartbeatOf, linkSecurity, provenIdentities, serverUrl } from './kit/server-link.ts'
 export { MAX_PROJECT_CHARACTERS, parseProject } from './project/parse-project.ts'
 export type {
   Address,

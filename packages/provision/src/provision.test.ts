@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import {
   chmod,
   cp,
@@ -18,6 +19,7 @@ import type { Clock } from '@hanse/contract'
 import { generatePrivateKey, issueLeaf, issueRoot, sha256Hex, signText } from '@hanse/pki'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadKit } from './kit/load-kit.ts'
+import { heartbeatOf } from './kit/server-link.ts'
 import { parseProject } from './project/parse-project.ts'
 import { type ProvisionOptions, type ProvisionResult, provision } from './provision.ts'
 
@@ -189,6 +191,34 @@ describe('provision', () => {
     expect(await uses('hub.example.com')).toEqual(['server', 2])
     expect(await uses('site-1')).toEqual(['site', 1])
     expect(await uses('lead@example.org')).toEqual(['admin', 1])
+  })
+
+  it('puts every address of the server into its certificate, names and addresses, also long ones', async () => {
+    const own = league()
+    const long = `${'a-long-name.'.repeat(21)}org`
+    expect(long).toHaveLength(255)
+    const name = `${'n'.repeat(59)}.org`
+    expect(name).toHaveLength(63)
+    await own.run(`
+api_version: 3
+name: league
+participants:
+  - {name: ${name}, type: server, org: center, default_host: ${long}, host_names: [127.0.0.1, localhost, 10.1.2.3]}
+  - {name: red, type: client, org: org_a, connect_to: 127.0.0.1}
+  - {name: silver, type: client, org: org_a}
+  - {name: lead@example.org, type: admin, org: org_a, role: lead, connect_to: {host: 10.1.2.3}}
+`)
+    const certificate = new X509Certificate(await readFile(own.kit(`${name}/startup/server.crt`)))
+    for (const host of [long, 'localhost', name]) expect(certificate.checkHost(host)).toBe(host)
+    for (const address of ['127.0.0.1', '10.1.2.3'])
+      expect(certificate.checkIP(address)).toBe(address)
+    expect(certificate.checkHost('elsewhere.org')).toBeUndefined()
+    expect(certificate.checkIP('127.0.0.2')).toBeUndefined()
+    const hosts = ['red', 'silver', 'lead@example.org'].map(async (participant) => {
+      const { server } = await loadKit(own.kit(participant), { now: start })
+      return server.host
+    })
+    expect(await Promise.all(hosts)).toEqual(['127.0.0.1', long, '10.1.2.3'])
   })
 
   it('leaves existing kits untouched when somebody is added, and everything when nobody is', async () => {
@@ -642,6 +672,57 @@ describe('loadKit on a changed kit', () => {
       'local/authorization.json.default has mode 0664, others may change it: run chmod go-w local/authorization.json.default',
     ])
     await chmod(path, 0o644)
+  })
+
+  it('reads the way out of the place, and says where the proxy is, never its login', async () => {
+    const path = join(site, 'local', 'hanse.json')
+    const login = 'user:p%40ss'
+    const settings = {
+      format_version: 1,
+      outbound_proxy: `http://${login}@proxy.example.org:3128`,
+      heartbeat_seconds: 3,
+    }
+    await writeFile(path, JSON.stringify(settings), { mode: 0o600 })
+    const kit = await loadKit(site, { now: start })
+    const { outboundProxy } = kit.hanse
+    expect(outboundProxy?.url.href).toBe(`http://${login}@proxy.example.org:3128/`)
+    for (const text of [String(outboundProxy), JSON.stringify(kit.hanse), inspect(kit.hanse)])
+      expect(text).not.toMatch(/p%40ss|p@ss/)
+    expect(String(outboundProxy)).toBe('http://proxy.example.org:3128')
+    expect(kit.warnings).toEqual([])
+    expect(heartbeatOf(kit)).toEqual({ heartbeatIntervalMs: 3_000, maxMissedPongs: 20 })
+
+    await chmod(path, 0o644)
+    const { warnings } = await loadKit(site, { now: start })
+    expect(warnings).toEqual([expect.stringMatching(/password.*0644.*chmod 600/)])
+    await rm(path)
+    expect(heartbeatOf(await loadKit(site, { now: start }))).toEqual({
+      heartbeatIntervalMs: 20_000,
+      maxMissedPongs: 3,
+    })
+  })
+
+  it.each([
+    ['"socks5://u:S3CRET@p:1080"', /only proxies that are spoken to over http:/],
+    ['"https://u:S3CRET@p:1080"', /only proxies that are spoken to over http:/],
+    ['"http://u:S3CRET@p:1080/path"', /something after the port/],
+    ['"http://u:S3CRET@p:1080?x"', /something after the port/],
+    ['"http://u:S3CRET%zz@p:1080"', /must be written as %25/],
+    ['"http://u%3Av:S3CRET@p:1080"', /no colon/],
+    ['"p S3CRET"', /this is no URL/],
+    ['17', /a URL is allowed/],
+    ['"http://u:S3CRET@p:1080" x', /not valid JSON/],
+    ['"http://u:S3CRET', /not valid JSON/],
+    ['"http://p:1", "heartbeat_seconds": 0', /heartbeat_seconds/],
+  ] as const)('refuses %s as a way out, without quoting it', async (value, message) => {
+    const path = join(site, 'local', 'hanse.json')
+    await writeFile(path, `{"format_version": 1, "outbound_proxy": ${value}}`, { mode: 0o600 })
+    const error: unknown = await loadKit(site, { now: start }).catch((cause: unknown) => cause)
+    await rm(path)
+    expect(() => {
+      throw error
+    }).toThrow(refuses('ERR_KIT_FILE', message))
+    expect(inspect(error)).not.toContain('S3CRET')
   })
 
   it('takes a missing policy as none, so that everything is denied', async () => {

@@ -8,7 +8,7 @@ import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { createMessageCipher } from '@hanse/pki'
-import { provenIdentities, type SiteKit } from '@hanse/provision'
+import { heartbeatOf, provenIdentities, type SiteKit } from '@hanse/provision'
 import {
   adminCodecs,
   type PlaceEnd,
@@ -82,17 +82,18 @@ export async function runSite(options: RunSiteOptions): Promise<PlaceEnd> {
       text: warning,
     })
 
+  const socketOptions = { clock, logger, proxy: kit.hanse.outboundProxy?.url }
   await using cell = createCell(
     kit.name,
     {
       // The kit's scheme decides.
-      drivers: [tcp({ clock, logger }), http({ clock, logger }), grpc({ clock, logger })],
+      drivers: [tcp(socketOptions), http(socketOptions), grpc(socketOptions)],
       registry: createFobsRegistry(coreCodecs, platformCodecs, adminCodecs),
       clock,
       logger,
       cipher: createMessageCipher({ identity: kit.identity, clock }),
     },
-    { ownName: kit.name, identities: provenIdentities(kit) },
+    { ownName: kit.name, identities: provenIdentities(kit), ...heartbeatOf(kit) },
   )
   const ownProperties: PublicProperties = new Map<string, string | boolean>([
     ['__run_num__', ''],

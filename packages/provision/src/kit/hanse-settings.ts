@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type OutboundProxy, outboundProxySchema } from './outbound-proxy.ts'
 
 /** Weakest first: a site states the least level it accepts (design, confinement has named levels). */
 export const CONFINEMENT_LEVELS = ['none', 'node-permission', 'namespaces'] as const
@@ -45,6 +46,10 @@ export interface HanseSettings {
   readonly listenHost: string
   /** What this place insists on, and stock peers cannot do. */
   readonly require: Requirements
+  /** The way out of this place's network; `undefined`: straight to the server. */
+  readonly outboundProxy: OutboundProxy | undefined
+  /** Silence on a link after which a sign of life is sent; must be shorter than what devices on the way allow. */
+  readonly heartbeatSeconds: number
   /** Modules that the admin of this place installed and trusts; code of jobs is never one. */
   readonly plugins: readonly string[]
 }
@@ -62,6 +67,7 @@ export const DEFAULT_HANSE_FILE = {
   grace_seconds: 15,
   listen_host: '0.0.0.0',
   require: { message_proofs: false, tls13: false, post_quantum: false, signed_commands: false },
+  heartbeat_seconds: 20,
   plugins: [],
 } as const
 
@@ -103,6 +109,8 @@ export const hanseSchema = z
         signed_commands: z.boolean().default(false),
       })
       .prefault({}),
+    outbound_proxy: outboundProxySchema.optional(),
+    heartbeat_seconds: z.number().min(1).max(3600).default(DEFAULT_HANSE_FILE.heartbeat_seconds),
     plugins: z.array(z.string().min(1).max(4096)).max(100).default([]),
   })
   .transform(
@@ -117,6 +125,8 @@ export const hanseSchema = z
         postQuantum: file.require.post_quantum,
         signedCommands: file.require.signed_commands,
       },
+      outboundProxy: file.outbound_proxy,
+      heartbeatSeconds: file.heartbeat_seconds,
       plugins: file.plugins,
     }),
   )

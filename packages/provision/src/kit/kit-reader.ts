@@ -154,11 +154,10 @@ export function parseJson(path: string, bytes: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
+    // Without its cause, and without the part of the text that the message quotes: that may be a password.
     throw new ProvisionError(
       'ERR_KIT_FILE',
-      `${path} is not valid JSON: ${messageOf(cause)}`,
-      {},
-      { cause },
+      `${path} is not valid JSON: ${messageOf(cause).replace(/, (?:\.{3})?".*$/s, '')}`,
     )
   }
 }

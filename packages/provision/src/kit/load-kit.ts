@@ -51,6 +51,8 @@ export async function loadKit(directory: string, { now }: LoadKitOptions): Promi
     hanseFile === undefined
       ? DEFAULT_HANSE_SETTINGS
       : checkShape(hanseFile.path, hanseFile.value, hanseSchema)
+  if (hanseFile !== undefined && hanse.outboundProxy?.hasLogin)
+    await warnIfOthersRead(reader, hanseFile.path, warnings)
   // Unlike the others it has no fallback: stock never loads `privacy.json.default` or `.sample`.
   const privacyPolicy = (await readLocal([KitFile.privacy]))?.value
   const common = {
@@ -326,7 +328,7 @@ async function checkKeyMode(
   const path = identityFiles(type).key
   const mode = await reader.modeOf(path)
   if (mode === undefined || (mode & 0o077) === 0) return
-  const what = `${path} has mode ${mode.toString(8).padStart(4, '0')}, others may use it: run chmod 600 ${path}`
+  const what = `${path} has mode ${octal(mode)}, others may use it: run chmod 600 ${path}`
   // Stock starts from such a kit, so it stays a warning there; our kits are written with 0600.
   if (identity.certificate.kitMark === undefined) warnings.push(what)
   else throw new ProvisionError('ERR_KIT_KEY_MODE', what)
@@ -340,9 +342,24 @@ async function warnIfOthersWrite(
 ): Promise<void> {
   const mode = await reader.modeOf(path)
   if (mode !== undefined && (mode & 0o022) !== 0)
+    warnings.push(`${path} has mode ${octal(mode)}, others may change it: run chmod go-w ${path}`)
+}
+
+/** It holds a password of the proxy. */
+async function warnIfOthersRead(
+  reader: KitReader,
+  path: string,
+  warnings: string[],
+): Promise<void> {
+  const mode = await reader.modeOf(path)
+  if (mode !== undefined && (mode & 0o077) !== 0)
     warnings.push(
-      `${path} has mode ${mode.toString(8).padStart(4, '0')}, others may change it: run chmod go-w ${path}`,
+      `${path} has a password in it and mode ${octal(mode)}, others may read it: run chmod 600 ${path}`,
     )
+}
+
+function octal(mode: number): string {
+  return mode.toString(8).padStart(4, '0')
 }
 
 async function checkIntegrity(

@@ -28,3 +28,17 @@ export function linkSecurity({ server, identity }: LinkFacts): LinkSecurity {
 export function provenIdentities({ server }: LinkFacts): ReadonlyMap<string, string> {
   return server.connectionSecurity === 'mtls' ? new Map([['server', server.identity]]) : new Map()
 }
+
+/** How long a link may be silent before it counts as dead, whatever its heartbeat. */
+const SILENCE_MS = 60_000
+const MIN_MISSED_PONGS = 3
+
+/** How often a participant shows on its links that it lives: often heartbeats keep a link open, and cut none sooner. */
+export function heartbeatOf({ hanse }: Pick<Kit, 'hanse'>): {
+  readonly heartbeatIntervalMs: number
+  readonly maxMissedPongs: number
+} {
+  const heartbeatIntervalMs = hanse.heartbeatSeconds * 1000
+  const maxMissedPongs = Math.max(MIN_MISSED_PONGS, Math.ceil(SILENCE_MS / heartbeatIntervalMs))
+  return { heartbeatIntervalMs, maxMissedPongs }
+}

@@ -16,6 +16,9 @@ participants:
     org: org_a
 `
 
+/** One character too long. */
+const LONG_HOST = `${'a'.repeat(63)}.`.repeat(4).replace(/\.$/, 'a')
+
 describe('parseProject', () => {
   it('fills in what the file leaves out', () => {
     expect(parseProject(BASE)).toEqual({
@@ -131,7 +134,22 @@ describe('parseProject', () => {
       /fed_learn_port: saw 99999/,
     ],
     ['true as port', append('    connect_to: {port: true}'), /saw true|connect_to/],
-    ['a long host', append(`    connect_to: ${`${'a'.repeat(60)}.`.repeat(5)}com`), /connect_to/],
+    ['a long host', append(`    connect_to: ${LONG_HOST}`), /connect_to.*at most 255 characters/],
+    [
+      'a long host in a mapping',
+      append(`    connect_to: {host: ${LONG_HOST}}`),
+      /connect_to.*at most 255 characters/,
+    ],
+    [
+      'a long address of the server',
+      BASE.replace('org: center', `org: center\n    host_names: [short, ${LONG_HOST}]`),
+      /host_names.*at most 255 characters/,
+    ],
+    [
+      'a long default address',
+      BASE.replace('org: center', `org: center\n    default_host: ${LONG_HOST}`),
+      /default_host.*at most 255 characters/,
+    ],
     ['a long server name', BASE.replace('hub', 'h'.repeat(64)), /at most 63 characters/],
     ['an IPv6 host', BASE.replace('org: center', 'org: center\n    host_names: ["::1"]'), /"::1"/],
     [

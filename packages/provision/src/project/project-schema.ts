@@ -30,7 +30,7 @@ const connectTo = z.union(
       port: port.optional(),
     }),
   ],
-  'a host name, or a mapping with host and port, is allowed',
+  'a host name of at most 255 characters, or a mapping with host and port, is allowed',
 )
 
 const server = z.strictObject({

@@ -5,7 +5,7 @@ import { http } from '@hanse/driver-http'
 import { type RefusedHandshake, tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { createMessageCipher } from '@hanse/pki'
-import type { ServerKit } from '@hanse/provision'
+import { heartbeatOf, type ServerKit } from '@hanse/provision'
 import { adminCodecs, platformCodecs, SERVER_CELL } from '@hanse/session'
 import {
   handshakeEvent,
@@ -52,7 +52,12 @@ export function createServerCell({
       logger,
       cipher: createMessageCipher({ identity: kit.identity, clock }),
     },
-    { ownName: kit.name, maxFrameBytes: MAX_FRAME_BYTES, streams: STREAM_LIMITS },
+    {
+      ownName: kit.name,
+      maxFrameBytes: MAX_FRAME_BYTES,
+      streams: STREAM_LIMITS,
+      ...heartbeatOf(kit),
+    },
   )
   cell.onPeer('refused', (peer) => recordRefusal(refusedPeerEvent(peer)))
   cell.onPeer('misdeed', (misdeed) => recordRefusal(misdeedEvent(misdeed)))

@@ -189,10 +189,15 @@ class DialLoop implements Connector {
   }
 }
 
+/** Reasons of a driver that something answered, if no cell: a proxy, or another kind of listener. */
+const ANSWERS: ReadonlySet<unknown> = new Set(['http', 'status', 'protocol'])
+
 /** A sentence for the person who has to mend it. */
 function explain(error: Error, url: URL): string {
   if (hasCode(error, 'ERR_HANDSHAKE_TIMEOUT'))
     return `${url.host} accepted the connection, but is no cell or does not answer: ${error.message}`
+  if (hasCode(error, 'ERR_CONNECTION_LOST') && ANSWERS.has(error.details['reason']))
+    return `${url.host} does not let us through to a cell: ${error.message}`
   if (hasCode(error, 'ERR_CLOSED') || hasCode(error, 'ERR_CONNECTION_LOST'))
     return `${url.host} closed the connection before its greeting: it does not accept our certificate or name (its log says why), or it is no cell`
   return error.message

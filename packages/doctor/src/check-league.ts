@@ -38,8 +38,11 @@ export async function checkLeague(
 }
 
 function failureFault(patient: Patient, { error, reason }: ConnectorEvents['failed']): Fault {
-  const status = error instanceof TransportError ? error.details['status'] : undefined
-  if (typeof status === 'number') return httpFault(patient, `HTTP status ${status}`)
+  const details: TransportError['details'] = error instanceof TransportError ? error.details : {}
+  const { status } = details
+  // The status of a gRPC call is none of HTTP.
+  if (typeof status === 'number' && details['reason'] !== 'status')
+    return httpFault(patient, `HTTP status ${status}`)
   if (hasCode(error, 'ERR_TLS_HANDSHAKE'))
     return {
       code: 'handshake-failed',

@@ -98,6 +98,8 @@ function callConnection(
       ...description,
       reader: new MessageSplitter(limits.maxFrameBytes),
       explain: (error) => {
+        // Of our own, about what the peer answered.
+        if (error instanceof TransportError) return error
         const cause = sessionError()
         return cause === undefined ? lost(error.message, error) : lostError(cause)
       },

@@ -63,7 +63,12 @@ function responseFault(headers: Readonly<Record<string, unknown>>): TransportErr
   const { ':status': httpStatus, 'content-type': type, 'grpc-encoding': encoding } = headers
   const fault = (text: string): TransportError =>
     new TransportError('ERR_CONNECTION_LOST', text, { reason: 'protocol' })
-  if (httpStatus !== 200) return fault(`the listener answered with HTTP status ${httpStatus}`)
+  if (httpStatus !== 200)
+    return new TransportError(
+      'ERR_CONNECTION_LOST',
+      `the listener answered with HTTP status ${httpStatus}`,
+      { reason: 'http', status: Number(httpStatus) },
+    )
   if (typeof type !== 'string' || !type.startsWith('application/grpc'))
     return fault('the listener does not speak gRPC')
   if (encoding !== undefined && encoding !== 'identity')

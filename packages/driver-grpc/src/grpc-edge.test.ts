@@ -330,6 +330,15 @@ describe('the gRPC edge of a dialler', () => {
     })
   })
 
+  it('says with which status a proxy answered in the place of the listener', async () => {
+    await using peer = await serving((stream) =>
+      stream.respond({ ':status': 502, 'content-type': 'text/html' }, { endStream: true }),
+    )
+    await expect(peer.connection.receive(() => {})).rejects.toMatchObject({
+      details: { reason: 'http', status: 502 },
+    })
+  })
+
   it.each(['0', '1'])('takes status %s for an orderly end', async (status) => {
     await using peer = await serving((stream) =>
       stream.respond(

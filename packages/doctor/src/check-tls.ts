@@ -246,7 +246,9 @@ async function plainPortFault(patient: Patient, seen: string): Promise<Fault> {
     what: `${placeOf(patient)} does not speak TLS`,
     seen,
     expected: `TLS, for this kit says connection_security: ${patient.kit.server.connectionSecurity}`,
-    fix: 'compare the port with the one of the server; if a proxy ends TLS there, this must be its outer port',
+    fix:
+      'compare the port with the one of the server; if a proxy ends TLS there, this must be its outer port; an ' +
+      `ingress there may not know ${patient.address.host}`,
   }
 }
 

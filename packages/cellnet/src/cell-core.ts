@@ -8,10 +8,17 @@ import {
 import { type FobsRegistry, type FobsValue, joinBytes } from '@hanse/fobs'
 import type { CellReply, RequestHandler } from './cell-api.ts'
 import { CellError } from './cell-error.ts'
-import { CHANNEL_CELL, TOPIC_BULK, TOPIC_BYE, TOPIC_STREAM_DATA } from './channels.ts'
+import {
+  CHANNEL_CELL,
+  TOPIC_BULK,
+  TOPIC_BYE,
+  TOPIC_STREAM_DATA,
+  TOPIC_WAY_LOST,
+} from './channels.ts'
 import type { IncomingFilter, OutgoingFilter } from './filters.ts'
 import { HEADER, type HeaderValue, textHeader } from './headers.ts'
 import type {
+  IncomingPortMessage,
   MessagePort,
   OutgoingPortMessage,
   PortMessageHandler,
@@ -28,6 +35,7 @@ import { PlainRequests } from './messages/plain-requests.ts'
 import { bodyMisdeed, RequestServer } from './messages/request-server.ts'
 import type { ReportMisdeed } from './misdeed.ts'
 import type { ReturnCode } from './return-code.ts'
+import { fqcnFault, isBehind, isBelow, isSameOrBelow, parentOf } from './routing/fqcn.ts'
 import type { PeerTable } from './routing/peer-table.ts'
 import {
   KEY_EXCHANGE_CHANNEL,
@@ -76,6 +84,7 @@ export class CellCore implements MessagePort {
   readonly #ports = new HandlerTable<PortMessageHandler>()
   readonly #unreachable = new Map<string, (message: UnreachableMessage) => void>()
   readonly #linkLost: ((fqcn: string) => void)[] = []
+  readonly #wayLost: ((isBehind: (fqcn: string) => boolean) => void)[] = []
   #closed = false
 
   constructor(components: CellCoreComponents, options: CellCoreOptions) {
@@ -114,6 +123,7 @@ export class CellCore implements MessagePort {
       forward: (message) => this.#forward(message),
       refuse: (message, code, reason) => this.#server.refuse(message, code, reason),
     })
+    this.receive(CHANNEL_CELL, TOPIC_WAY_LOST, (message) => this.#takeWayLost(message))
   }
 
   addIncomingFilter(filter: IncomingFilter): void {
@@ -138,6 +148,10 @@ export class CellCore implements MessagePort {
 
   onLinkLost(handler: (fqcn: string) => void): void {
     this.#linkLost.push(handler)
+  }
+
+  onWayLost(handler: (isBehind: (fqcn: string) => boolean) => void): void {
+    this.#wayLost.push(handler)
   }
 
   canReach(destination: string): boolean {
@@ -185,7 +199,9 @@ export class CellCore implements MessagePort {
     const because = reason === undefined ? '' : `: ${reason.message}`
     this.requests.failVia(session, `the link to ${fqcn} was lost${because}`)
     this.#server.onSessionClosed(session)
-    if (fqcn !== undefined) for (const handler of this.#linkLost) handler(fqcn)
+    if (fqcn === undefined) return
+    for (const handler of this.#linkLost) handler(fqcn)
+    this.#tellBelow(fqcn)
   }
 
   /** Fails what waits and tells running handlers to stop; resolves once they have, or the deadline passed. */
@@ -273,6 +289,36 @@ export class CellCore implements MessagePort {
     }
     this.#server.reply(message, { returnCode: 'ok' })
     this.#components.peers.remove(session)
+  }
+
+  /** Who speaks through us cannot see that a link of ours took what it sent with it, and would wait in vain. */
+  #tellBelow(lost: string): void {
+    if (this.#closed) return
+    const payload = [new TextEncoder().encode(lost)]
+    for (const fqcn of this.#components.peers.links.keys())
+      if (isBelow(fqcn, this.fqcn) && !isSameOrBelow(fqcn, lost))
+        this.send({
+          destination: fqcn,
+          channel: CHANNEL_CELL,
+          topic: TOPIC_WAY_LOST,
+          headers: new Map(),
+          payload,
+          optional: true,
+          priority: 'control',
+        }).catch((error: unknown) =>
+          this.#components.logger.debug('not told', { fqcn, error: textOf(error) }),
+        )
+  }
+
+  /** Only our parent can know. */
+  #takeWayLost({ origin, payload, link }: IncomingPortMessage): void {
+    const lost = new TextDecoder().decode(payload)
+    const isParent = link?.fqcn === origin && origin === parentOf(this.fqcn)
+    if (!isParent || fqcnFault(lost) !== undefined) return
+    const isMeant = (target: string): boolean => isBehind(target, lost, this.fqcn)
+    this.requests.failTo(isMeant, `the link from ${origin} to ${lost} was lost`)
+    for (const handler of this.#wayLost) handler(isMeant)
+    this.#tellBelow(lost)
   }
 
   #unpackBulk(message: CellMessage): void {

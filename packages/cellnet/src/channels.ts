@@ -2,6 +2,8 @@
 export const CHANNEL_CELL = 'cellnet.channel'
 export const TOPIC_BYE = 'bye'
 export const TOPIC_BULK = 'bulk'
+/** From a cell to the Hanse cells directly below it: a link that their messages went over is gone. Not of stock. */
+export const TOPIC_WAY_LOST = 'hanse_way_lost'
 
 export const CHANNEL_STREAM = 'sm__STREAM'
 export const TOPIC_STREAM_DATA = 'sm__DATA'

@@ -72,4 +72,9 @@ export interface MessagePort {
   canReach(destination: string): boolean
   /** Called after a directly connected cell is gone; {@link canReach} tells what became unreachable. */
   onLinkLost(handler: (fqcn: string) => void): void
+  /**
+   * Called when what was under way to and from some cells may be lost, because a link behind our own is gone; the way
+   * may be whole again by now.
+   */
+  onWayLost(handler: (isBehind: (fqcn: string) => boolean) => void): void
 }

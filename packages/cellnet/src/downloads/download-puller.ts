@@ -26,7 +26,7 @@ import { DOWNLOAD_CHANNEL, DOWNLOAD_TOPIC, SOURCE_FAILURE_TOPIC } from './downlo
 export interface PullLimits {
   /** Of one request for one piece. */
   readonly requestTimeoutMs: number
-  /** Requests in a row that may time out before the download fails; each is repeated after 2, 4, 8 … s. */
+  /** Requests in a row that may get no answer before the download fails; each is repeated after 2, 4, 8 … s. */
   readonly maxRetries: number
   /** Of a whole download. */
   readonly totalTimeoutMs: number
@@ -75,6 +75,8 @@ export interface PullSummary {
 
 const FIRST_RETRY_WAIT_MS = 2_000
 const MAX_RETRY_WAIT_MS = 60_000
+/** A piece is asked for by what was received: asking twice does no harm. */
+const PULL_RETRIED: ReadonlySet<string> = new Set(['timeout', 'comm_error', 'target_unreachable'])
 const NOTICE_ATTEMPTS = 4
 const NOTICE_TIMEOUT_MS = 3_000
 const NOTICE_TOTAL_MS = 10_000
@@ -341,7 +343,7 @@ class Transfer {
         },
       )
       if (reply.returnCode === 'ok') return readDownloadReply(reply.body)
-      if (reply.returnCode !== 'timeout' || retries >= this.#limits.maxRetries)
+      if (!PULL_RETRIED.has(reply.returnCode) || retries >= this.#limits.maxRetries)
         throw new CellError(
           'ERR_DOWNLOAD_FAILED',
           `${this.#source} answered ${reply.returnCode} to a pull`,

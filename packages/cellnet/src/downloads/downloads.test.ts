@@ -513,32 +513,41 @@ describe('pulling from a source that misbehaves', () => {
     await expect(pull(many)).rejects.toMatchObject({ code: 'ERR_DOWNLOAD_LIMIT' })
   })
 
-  it('repeats a request that timed out after 2, 4 and 8 seconds, and no more', async () => {
-    const lost = pullerOf(() => ({ returnCode: 'timeout' }))
-    const failing = expect(pull(lost)).rejects.toMatchObject({
-      code: 'ERR_DOWNLOAD_FAILED',
-      details: { returnCode: 'timeout' },
-    })
-    const counts: number[] = []
-    for (const seconds of [0, 2, 4, 8, 100]) {
-      await lost.clock.advance(seconds * 1000)
-      counts.push(lost.asked.length)
-    }
-    expect(counts).toEqual([1, 2, 3, 4, 4])
-    await failing
-    expect(lost.told).toEqual([]) // never said that it understands a cancellation
+  it.each(['timeout', 'comm_error', 'target_unreachable'])(
+    'repeats a request that ended with %s after 2, 4 and 8 seconds, and no more',
+    async (returnCode) => {
+      const lost = pullerOf(() => ({ returnCode }))
+      const failing = expect(pull(lost)).rejects.toMatchObject({
+        code: 'ERR_DOWNLOAD_FAILED',
+        details: { returnCode },
+      })
+      const counts: number[] = []
+      for (const seconds of [0, 2, 4, 8, 100]) {
+        await lost.clock.advance(seconds * 1000)
+        counts.push(lost.asked.length)
+      }
+      expect(counts).toEqual([1, 2, 3, 4, 4])
+      await failing
+      expect(lost.told).toEqual([]) // never said that it understands a cancellation
 
-    const shaky = pullerOf((turn) =>
-      turn % 2 === 0
-        ? { returnCode: 'timeout' }
-        : turn < 7
-          ? items((turn - 1) / 2, 1, [bytes(1)])
-          : { body: writeEnd('eof', 'n') },
-    )
-    const summary = pull(shaky)
-    await shaky.clock.advance(60_000)
-    expect(await summary).toEqual({ bytes: 3, items: 3 })
-    expect(shaky.told).toEqual(['confirm'])
+      const shaky = pullerOf((turn) =>
+        turn % 2 === 0
+          ? { returnCode }
+          : turn < 7
+            ? items((turn - 1) / 2, 1, [bytes(1)])
+            : { body: writeEnd('eof', 'n') },
+      )
+      const summary = pull(shaky)
+      await shaky.clock.advance(60_000)
+      expect(await summary).toEqual({ bytes: 3, items: 3 })
+      expect(shaky.told).toEqual(['confirm'])
+    },
+  )
+
+  it('asks again for nothing that the source refuses', async () => {
+    const refused = pullerOf(() => ({ returnCode: 'unauthenticated' }))
+    await expect(pull(refused)).rejects.toMatchObject({ code: 'ERR_DOWNLOAD_FAILED' })
+    expect(refused.asked).toHaveLength(1)
   })
 
   it('takes no longer than allowed altogether', async () => {

@@ -113,6 +113,11 @@ export class PlainRequests {
     this.#table.failVia(session, reason)
   }
 
+  /** Fails what went out to cells that a link behind ours led to. */
+  failTo(isMeant: (target: string) => boolean, reason: string): void {
+    this.#table.failTo(isMeant, reason)
+  }
+
   close(): void {
     this.#closed = true
     this.#table.failAll('the cell is closing')

@@ -81,11 +81,17 @@ export class RequestTable {
           this.#settle(requestId, target, { kind: 'failed', returnCode: 'comm_error', error })
   }
 
-  /** Fails everything: the cell is closing. */
-  failAll(error: string): void {
+  /** Fails all that wait for a reply of the cells that are meant. */
+  failTo(isMeant: (target: string) => boolean, error: string): void {
     for (const [requestId, targets] of [...this.#waiters])
       for (const target of [...targets.keys()])
-        this.#settle(requestId, target, { kind: 'failed', returnCode: 'comm_error', error })
+        if (isMeant(target))
+          this.#settle(requestId, target, { kind: 'failed', returnCode: 'comm_error', error })
+  }
+
+  /** Fails everything: the cell is closing. */
+  failAll(error: string): void {
+    this.failTo(() => true, error)
   }
 
   #settle(requestId: string, target: string, outcome: RequestOutcome): boolean {

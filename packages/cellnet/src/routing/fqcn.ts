@@ -73,3 +73,8 @@ export function* prefixesOf(name: string): Generator<string> {
 export function isAdminName(name: string): boolean {
   return ADMIN.test(name)
 }
+
+/** Whether what `self` says to `target` passes the link between its parent and `lost`. */
+export function isBehind(target: string, lost: string, self: string): boolean {
+  return isSameOrBelow(target, lost) || (lost === SERVER && rootOf(target) !== rootOf(self))
+}

@@ -192,6 +192,18 @@ export class StreamReceiver {
     }
   }
 
+  /** Ends what will miss a chunk, because a link on its way is gone. */
+  wayLost(isBehind: (fqcn: string) => boolean): void {
+    for (const stream of [...this.#streams.values()]) {
+      if (stream.first.reliable || !isBehind(stream.origin)) continue
+      const error = new CellError(
+        'ERR_STREAM_UNREACHABLE',
+        `a link on the way from ${stream.origin} was lost in mid-stream`,
+      )
+      this.#fail(stream, error, false)
+    }
+  }
+
   /** @returns whether there is anything left to look after */
   tick(now: number): boolean {
     const { readTimeoutMs } = this.#settings

@@ -487,6 +487,31 @@ describe('sending', () => {
     expect(await sending).toMatchObject({ error: { code: 'ERR_STREAM_TIMEOUT' } })
   })
 
+  it('goes on with a reliable stream when a hop has no way for a while', async () => {
+    const { network, clock, server, site } = stage()
+    const far = network.port('server.job')
+    let isCut = true
+    network.intercept = (letter) => {
+      if (letter.to !== 'server.job' || !isCut) return undefined
+      const { headers } = letter
+      const forward = server.port.unreachableHandlers.get('sm__STREAM')
+      forward?.({ headers, returnCode: 'target_unreachable', link: undefined })
+      return []
+    }
+    const sending = site.streams.send('server.job', 'c', 't', [bytes(10)], {
+      reliable: true,
+      optional: true,
+    })
+    await clock.advance(1_000)
+    expect(network.sent('sm__ERROR', 'server')).toHaveLength(1)
+    isCut = false
+    await clock.advance(6_000)
+    expect(far.inbox.map(({ topic }) => topic)).toEqual(['sm__DATA'])
+    // Nobody there acknowledges.
+    await clock.advance(70_000)
+    expect(await sending).toMatchObject({ error: { code: 'ERR_STREAM_TIMEOUT' } })
+  })
+
   it('ends an unreliable stream when its link is lost', async () => {
     const { network, site } = stage()
     network.ports.delete('server')

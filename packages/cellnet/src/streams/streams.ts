@@ -263,6 +263,7 @@ class CellStreams implements Streams {
     port.receive(STREAM_CHANNEL, STREAM_TOPIC.error, (message) => this.#onError(message))
     port.onUnreachable(STREAM_CHANNEL, (message) => this.#onUnreachable(message))
     port.onLinkLost(() => this.#onLinkLost())
+    port.onWayLost((isBehind) => this.#onWayLost(isBehind))
   }
 
   handle(
@@ -476,7 +477,10 @@ class CellStreams implements Streams {
       headers.get(STREAM_HEADER.channel) === channel &&
       headers.get(STREAM_HEADER.topic) === topic &&
       (textHeader(headers, STREAM_HEADER.requestId) ?? '') === (requestId ?? '')
-    if (matches) this.#failByPeer(stream, headers)
+    if (!matches) return
+    // A hop that has no way now is no end: chunks are sent again until one has, or the time for that is up.
+    if (stream.options.reliable && origin !== target) return
+    this.#failByPeer(stream, headers)
   }
 
   #failByPeer(stream: OutgoingStream, headers: MessageHeaders): void {
@@ -536,6 +540,19 @@ class CellStreams implements Streams {
       const error = new CellError('ERR_STREAM_UNREACHABLE', `the link to ${target} was lost`)
       stream.fail('target_unreachable', error)
     }
+  }
+
+  /**
+   * Whoever asked asks again: the question, or what the answer waits for, may be lost. Reliable streams go on, for
+   * their chunks are sent again.
+   */
+  #onWayLost(isBehind: (fqcn: string) => boolean): void {
+    this.#receiver.wayLost(isBehind)
+    for (const stream of [...this.#outgoing.values()])
+      if (!stream.options.reliable && isBehind(stream.options.target))
+        stream.fail('comm_error', wayLost(stream.options.target))
+    for (const { target, settle } of [...this.#waiters.values()])
+      if (isBehind(target)) settle(localFailure(target, 'comm_error', wayLost(target).message))
   }
 
   #tick(now: number): boolean {
@@ -688,6 +705,10 @@ class CellStreams implements Streams {
 
 function isParts(source: StreamSource): source is readonly Uint8Array[] {
   return Array.isArray(source)
+}
+
+function wayLost(target: string): CellError {
+  return new CellError('ERR_STREAM_UNREACHABLE', `a link on the way to ${target} was lost`)
 }
 
 function localFailure(target: string, returnCode: ReturnCode, error: string): IncomingStreamReply {

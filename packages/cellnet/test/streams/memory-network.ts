@@ -63,6 +63,7 @@ export class MemoryNetwork {
 export class MemoryPort implements MessagePort {
   readonly fqcn: string
   readonly linkLost: ((fqcn: string) => void)[] = []
+  readonly wayLostHandlers: ((isBehind: (fqcn: string) => boolean) => void)[] = []
   readonly unreachableHandlers = new Map<string, (message: UnreachableMessage) => void>()
   /** Everything this port received, for ports without a cell behind them. */
   readonly inbox: Letter[] = []
@@ -112,6 +113,10 @@ export class MemoryPort implements MessagePort {
 
   canReach(destination: string): boolean {
     return !this.#network.unreachable.has(destination)
+  }
+
+  onWayLost(handler: (isBehind: (fqcn: string) => boolean) => void): void {
+    this.wayLostHandlers.push(handler)
   }
 
   onLinkLost(handler: (fqcn: string) => void): void {

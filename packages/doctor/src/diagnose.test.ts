@@ -387,7 +387,8 @@ describe('the way through a proxy', () => {
     expect(faults.map((fault) => fault.code)).toEqual([code])
     expect(faults[0]?.what).toContain('the proxy 127.0.0.1')
     expect(JSON.stringify(faults)).not.toMatch(/s3cret/)
-    if (code === 'proxy-refused') expect(faults[0]?.seen).toMatch(/wants a user and a password/)
+    if (code === 'proxy-refused')
+      expect(faults[0]?.seen).toMatch(/does not accept our user and password/)
   })
 
   it('ends at a proxy that cannot reach the server', async () => {

@@ -86,6 +86,8 @@ describe('the way through an HTTP proxy', () => {
     const { url: proxyUrl } = await proxy('site:p@ss word')
     await expect(answerThrough(proxyUrl, url, CLEAR)).rejects.toThrow(/wants a user/)
     proxyUrl.username = 'site'
+    proxyUrl.password = 'wrong'
+    await expect(answerThrough(proxyUrl, url, CLEAR)).rejects.toThrow(/not accept our user.*407/)
     proxyUrl.password = 'p@ss word'
     expect(await answerThrough(proxyUrl, url, CLEAR)).toBe('hello')
   })

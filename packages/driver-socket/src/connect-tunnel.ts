@@ -22,7 +22,7 @@ export function connectTunnel(proxy: URL): Detour {
       if (status >= 200 && status < 300) return
       throw new TransportError(
         'ERR_CONNECT_REFUSED',
-        `the proxy ${proxy.host} did not connect us to ${target.host}: ${explain(status)}`,
+        `the proxy ${proxy.host} did not connect us to ${target.host}: ${explain(status, proxy)}`,
         { proxy: proxy.host, status },
       )
     },
@@ -67,8 +67,12 @@ function statusOf(socket: Socket): Promise<number> {
   })
 }
 
-function explain(status: number): string {
-  if (status === 407) return 'it wants a user and a password (407); put them into its URL'
+function explain(status: number, { username }: URL): string {
+  // 401 is for servers; some proxies send it when they do not know the login.
+  if (status === 407 || status === 401)
+    return username === ''
+      ? `it wants a user and a password (${status}); put them into its URL`
+      : `it does not accept our user and password (${status})`
   if (status === 403) return 'it does not allow that address (403)'
   if (status === 502 || status === 503 || status === 504)
     return `it cannot reach that address (${status})`

@@ -35,6 +35,7 @@ export default defineConfig({
       wholeProcesses('one-league', ['test/league/one-league.test.ts']),
       wholeProcesses('league', ['test/league/*.test.ts'], ['test/league/one-league.test.ts']),
       wholeProcesses('attack', ['test/attack/*.test.ts']),
+      wholeProcesses('proxies', ['test/proxies/*.test.ts']),
       interop,
     ],
   },

@@ -9,14 +9,14 @@ import {
 } from '@hanse/contract'
 import type { JobSigner } from '@hanse/jobs'
 import { createFrameKeyShare, loginSigner, loginVerifier } from '@hanse/pki'
-import { type AdminKit, readKnownServer, rememberServer } from '@hanse/provision'
+import { type AdminKit, readKnownServer, rememberServer } from '@hanse/provision/kit'
 import { abortableDelay, joinWords, login, SessionError } from '@hanse/session'
 import { AdminError } from './admin-error.ts'
 import { AdminLink, type CommandOptions } from './admin-link.ts'
 import type { CommandOutcome } from './command-outcome.ts'
 import { type ConnectComponents, connectCell } from './connect-cell.ts'
-import { type DownloadOptions, downloadJob } from './job-download.ts'
-import { type SubmitOptions, submitJobFolder } from './job-upload.ts'
+import type { DownloadOptions } from './job-download.ts'
+import type { SubmitOptions } from './job-upload.ts'
 import {
   connectionsSchema,
   disabledSchema,
@@ -200,7 +200,9 @@ export class AdminSession implements AsyncDisposable {
   }
 
   /** Signs and sends a copy of a job folder. @returns the new job's id @throws {AdminError} */
-  submit(folder: string, options: SubmitOptions = {}): Promise<string> {
+  async submit(folder: string, options: SubmitOptions = {}): Promise<string> {
+    // Imported here: most sessions move no files.
+    const { submitJobFolder } = await import('./job-upload.ts')
     return submitJobFolder(this.#parts, folder, options)
   }
 
@@ -278,6 +280,7 @@ export class AdminSession implements AsyncDisposable {
 
   /** @returns the folder with the result, absolute */
   async download(id: string, out: string, options: DownloadOptions = {}): Promise<string> {
+    const { downloadJob } = await import('./job-download.ts')
     return downloadJob(this.#parts, jobId(id), out, options)
   }
 

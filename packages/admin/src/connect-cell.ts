@@ -8,7 +8,7 @@ import {
   linkSecurity,
   provenIdentities,
   serverUrl,
-} from '@hanse/provision'
+} from '@hanse/provision/kit'
 import { platformCodecs, SERVER_CELL } from '@hanse/session'
 import { AdminError } from './admin-error.ts'
 

@@ -1,4 +1,3 @@
-import { AdminError } from '@hanse/admin'
 import { messageOf, PlatformError } from '@hanse/contract'
 
 /** How the process ends. */
@@ -89,8 +88,7 @@ const HINTS: ReadonlyMap<string, string> = new Map([
 export function describeError(error: unknown): ErrorDescription {
   if (error instanceof PlatformError) {
     const { code, message } = error
-    const own = error instanceof AdminError || error instanceof CliError ? error.hint : undefined
-    return { code, message, hint: own ?? HINTS.get(code) ?? '', exitCode: exitCodeOf(code) }
+    return { code, message, hint: hintOf(error), exitCode: exitCodeOf(code) }
   }
   return {
     code: 'ERR_UNEXPECTED',
@@ -98,6 +96,12 @@ export function describeError(error: unknown): ErrorDescription {
     hint: 'this should not happen: run again with HANSE_LOG_LEVEL=debug and report it',
     exitCode: EXIT.failed,
   }
+}
+
+/** Some packages' errors bring a hint; which ones is not asked, so that no package is loaded for it. */
+function hintOf(error: PlatformError<string>): string {
+  const own = 'hint' in error && typeof error.hint === 'string' ? error.hint : undefined
+  return own ?? HINTS.get(error.code) ?? ''
 }
 
 function exitCodeOf(code: string): ExitCode {

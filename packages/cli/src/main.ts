@@ -1,19 +1,10 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline/promises'
-import { Writable } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
-import { openSession } from '@hanse/admin'
-import { type Driver, type Logger, silentLogger, systemClock } from '@hanse/contract'
-import { diagnose } from '@hanse/doctor'
-import { grpc } from '@hanse/driver-grpc'
-import { http } from '@hanse/driver-http'
-import { tcp } from '@hanse/driver-tcp'
+import { silentLogger, systemClock } from '@hanse/contract'
 import { createPinoLogger, isLogLevel, type LogLevel } from '@hanse/logger-pino'
-import { type Kit, loadKit } from '@hanse/provision'
-import { runServer } from '@hanse/server'
-import { runSite } from '@hanse/site'
 import type { CliHost, TextStream } from './cli-host.ts'
+import { driversFor } from './drivers.ts'
 import { placeLogger } from './output/tee-logger.ts'
 import { runHanse } from './run-hanse.ts'
 import { VERSION } from './version.ts'
@@ -22,12 +13,6 @@ import { VERSION } from './version.ts'
 setFlagsFromString('--external-memory-accounted-in-global-limit')
 
 const clock = systemClock
-
-/** The kit's scheme decides which of them dials; they go through the proxy that it names, if it names one. */
-function driversFor({ hanse }: Kit, logger: Logger): readonly Driver[] {
-  const options = { clock, logger, proxy: hanse.outboundProxy?.url }
-  return [tcp(options), http(options), grpc(options)]
-}
 
 function textStream(stream: NodeJS.WriteStream): TextStream {
   return {
@@ -44,6 +29,8 @@ function logLevel(fallback: LogLevel): LogLevel {
 
 async function askSecret(question: string): Promise<string | undefined> {
   if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined
+  const { createInterface } = await import('node:readline/promises')
+  const { Writable } = await import('node:stream')
   process.stderr.write(question)
   const silence = new Writable({ write: (_chunk, _encoding, done) => done() })
   const reader = createInterface({ input: process.stdin, output: silence, terminal: true })
@@ -75,6 +62,7 @@ function shareFateWithLauncher(): void {
 
 shareFateWithLauncher()
 
+// Packages are imported by what needs them: a command waits for the modules it uses, not for everybody's.
 const host: CliHost = {
   stdout: textStream(process.stdout),
   stderr: textStream(process.stderr),
@@ -84,22 +72,25 @@ const host: CliHost = {
   version: VERSION,
   clock,
   signal: stopSignal(),
-  loadKit: (directory) => loadKit(directory, { now: clock.now() }),
-  diagnose: (directory) =>
-    diagnose(directory, {
-      driversFor: (kit) => driversFor(kit, silentLogger),
-      clock,
-      logger: silentLogger,
-    }),
-  openSession(kit, options) {
-    const logger = createPinoLogger({ level: logLevel('error') })
+  async loadKit(directory) {
+    const { loadKit } = await import('@hanse/provision/kit')
+    return loadKit(directory, { now: clock.now() })
+  },
+  async diagnose(directory) {
+    const { diagnose } = await import('@hanse/doctor')
+    const components = { clock, logger: silentLogger }
+    return diagnose(directory, {
+      driversFor: (kit) => driversFor(kit, components),
+      ...components,
+    })
+  },
+  async openSession(kit, options) {
+    const { openSession } = await import('@hanse/admin')
+    const components = { clock, logger: createPinoLogger({ level: logLevel('error') }) }
+    const drivers = await driversFor(kit, components)
     return openSession(
       kit,
-      {
-        drivers: driversFor(kit, logger),
-        clock,
-        logger,
-      },
+      { drivers, ...components },
       { ...options, software: `hanse ${VERSION}` },
     )
   },
@@ -112,8 +103,14 @@ const host: CliHost = {
     )
   },
   askSecret,
-  runServer,
-  runSite,
+  async runServer(options) {
+    const { runServer } = await import('@hanse/server')
+    return runServer(options)
+  },
+  async runSite(options) {
+    const { runSite } = await import('@hanse/site')
+    return runSite(options)
+  },
 }
 
 // Whoever reads our output may close it early, e.g. `hanse job list | head -1`.

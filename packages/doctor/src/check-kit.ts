@@ -1,5 +1,5 @@
 import { type Clock, hasCode, messageOf } from '@hanse/contract'
-import { type Kit, loadKit } from '@hanse/provision'
+import { type Kit, loadKit } from '@hanse/provision/kit'
 import type { Fault, FaultCode } from './fault.ts'
 
 /** The kit, or what is wrong with it: nothing else can be checked then. */

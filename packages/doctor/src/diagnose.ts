@@ -10,7 +10,7 @@ import { addressOf, type Patient } from './patient.ts'
 
 export interface DoctorComponents {
   /** Drivers that go the way that the kit describes. */
-  readonly driversFor: (kit: Kit) => readonly Driver[]
+  readonly driversFor: (kit: Kit) => readonly Driver[] | Promise<readonly Driver[]>
   readonly clock: Clock
   readonly logger: Logger
   /** Default: the system's. */
@@ -48,7 +48,7 @@ export async function diagnose(
     // A server does not greet itself.
     ...(kit.type === 'server'
       ? []
-      : [['league', () => checkLeague(patient, driversFor(kit), logger)] as const]),
+      : [['league', async () => checkLeague(patient, await driversFor(kit), logger)] as const]),
   ]
   for (const [step, check] of steps) {
     const faults = await check()

@@ -8,7 +8,7 @@ import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { createMessageCipher } from '@hanse/pki'
-import { heartbeatOf, provenIdentities, type SiteKit } from '@hanse/provision'
+import { heartbeatOf, provenIdentities, type SiteKit } from '@hanse/provision/kit'
 import {
   adminCodecs,
   type PlaceEnd,

@@ -1,4 +1,4 @@
-import { type AuditEntry, readAuditLog, verifyAuditLog } from '@hanse/audit'
+import type { AuditEntry } from '@hanse/audit'
 import { buildCommand, buildRouteMap, type Command, type RouteMap } from '@stricli/core'
 import { EXIT } from '../cli-error.ts'
 import { type HanseContext, type OutputFlags, perform, recordFile } from '../hanse-context.ts'
@@ -38,6 +38,7 @@ const show: Command<HanseContext> = buildCommand({
   func(this: HanseContext, flags: ShowFlags, kit: string) {
     const { host } = this
     return perform(this, flags, async () => {
+      const { readAuditLog } = await import('@hanse/audit')
       const entries: AuditEntry[] = []
       const filter = {
         job: flags.job,
@@ -72,6 +73,7 @@ const verify: Command<HanseContext> = buildCommand({
   func(this: HanseContext, flags: OutputFlags, kit: string) {
     const { host } = this
     return perform(this, flags, async () => {
+      const { verifyAuditLog } = await import('@hanse/audit')
       const verdict = await verifyAuditLog(recordFile(host, kit), { signal: host.signal })
       const { head } = verdict
       if (verdict.ok)

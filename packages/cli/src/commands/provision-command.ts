@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { messageOf } from '@hanse/contract'
-import { type AskPassphrase, parseProject, provision } from '@hanse/provision'
+import type { AskPassphrase } from '@hanse/provision'
 import { buildCommand, type Command } from '@stricli/core'
 import { CliError } from '../cli-error.ts'
 import type { CliHost } from '../cli-host.ts'
@@ -59,6 +59,7 @@ export const provisionCommand: Command<HanseContext> = buildCommand({
   func(this: HanseContext, flags: ProvisionFlags, file: string) {
     const { host } = this
     return perform(this, flags, async () => {
+      const { parseProject, provision } = await import('@hanse/provision')
       const path = pathOf(host, file)
       const project = parseProject(await readText(path))
       for (const warning of project.warnings) host.stderr.write(`hanse: ${warning}\n`)

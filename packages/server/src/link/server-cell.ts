@@ -5,7 +5,7 @@ import { http } from '@hanse/driver-http'
 import { type RefusedHandshake, tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { createMessageCipher } from '@hanse/pki'
-import { heartbeatOf, type ServerKit } from '@hanse/provision'
+import { heartbeatOf, type ServerKit } from '@hanse/provision/kit'
 import { adminCodecs, platformCodecs, SERVER_CELL } from '@hanse/session'
 import {
   handshakeEvent,

@@ -13,7 +13,7 @@ import {
   rememberServer,
   type SiteKit,
   serverUrl,
-} from '@hanse/provision'
+} from '@hanse/provision/kit'
 import {
   CELL_HEADER,
   CHANNEL,

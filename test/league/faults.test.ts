@@ -47,11 +47,7 @@ async function untilArrived(job: string, site: string): Promise<void> {
 }
 
 async function expectNoOrphans(): Promise<void> {
-  const places = new Set([...league.places.values()].map(({ pid }) => pid))
-  const left = (await league.processes()).filter(
-    ({ pid, command }) => !places.has(pid) && !command.includes(' start '),
-  )
-  expect(left).toEqual([])
+  expect(await league.leftovers()).toEqual([])
 }
 
 const runJob = async (folder: string) => {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ConnectionSecurity, systemClock } from '@hanse/contract'
@@ -179,7 +179,10 @@ export class League implements AsyncDisposable {
     return (result.json?.['entries'] ?? []) as Record<string, unknown>[]
   }
 
-  /** Processes, other than ours, that have this league's folder in their command line or as their directory. */
+  /**
+   * Processes, other than ours, that have this league's folder in their command line or as their directory. The
+   * directory is the last word of `command`: a job's process is told its folder after its start, and goes there.
+   */
   async processes(): Promise<{ readonly pid: number; readonly command: string }[]> {
     const found: { pid: number; command: string }[] = []
     for (const entry of await readdir('/proc')) {
@@ -189,12 +192,28 @@ export class League implements AsyncDisposable {
         const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8'))
           .replaceAll('\0', ' ')
           .trim()
+          .concat(' ', await readlink(`/proc/${pid}/cwd`).catch(() => ''))
         if (command.includes(this.folder)) found.push({ pid, command })
       } catch {
         // It ended while we looked.
       }
     }
     return found
+  }
+
+  /** Commands of processes that should not be there between jobs: neither a place nor the one that waits at it. */
+  async leftovers(): Promise<readonly string[]> {
+    const places = new Set([...this.places.values()].map(({ pid }) => pid))
+    const withSpare = new Set<number>()
+    const left: string[] = []
+    for (const { pid, command } of await this.processes()) {
+      if (places.has(pid) || command.includes(' start ')) continue
+      const parent = await parentOf(pid)
+      const waits = command.includes('job-process') && command.endsWith('/state/runs')
+      if (waits && places.has(parent) && !withSpare.has(parent)) withSpare.add(parent)
+      else left.push(command)
+    }
+    return left
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -205,6 +224,12 @@ export class League implements AsyncDisposable {
     await Promise.all(places.map((place) => place.stop()))
     await rm(this.folder, { recursive: true, force: true })
   }
+}
+
+/** 0 for a process that is gone. */
+async function parentOf(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
+  return Number(/^PPid:\s+(\d+)$/m.exec(status)?.[1] ?? 0)
 }
 
 function projectFile(

@@ -22,6 +22,11 @@ export interface GroupProcess {
   readonly pipe: Duplex
   /** Resolves once, when the process is gone and its output was read. */
   readonly exited: Promise<ProcessExit>
+  /**
+   * Sends output into a file from now on; for processes that were started without one.
+   * @throws {LaunchError} `ERR_LAUNCH`
+   */
+  logTo(output: OutputLogOptions): void
   /** Signals the whole group; default `SIGKILL`. Nothing happens when it is gone. */
   kill(signal?: NodeJS.Signals): void
 }
@@ -34,7 +39,8 @@ const OUTPUT_GRACE_MS = 2_000
  * @throws {LaunchError} `ERR_LAUNCH`
  */
 export async function startInGroup(options: GroupProcessOptions): Promise<GroupProcess> {
-  const log = openLog(options.output)
+  const log = new OutputLog()
+  openLog(log, options.output)
   const child = spawn(options.program, options.arguments, {
     cwd: options.directory,
     env: { ...options.environment },
@@ -80,12 +86,12 @@ export async function startInGroup(options: GroupProcessOptions): Promise<GroupP
     clearTimeout(timer)
     return { code, signal, errorTail }
   }
-  return { pid, pipe, exited: finish(), kill }
+  return { pid, pipe, exited: finish(), logTo: (output) => openLog(log, output), kill }
 }
 
-function openLog(options: OutputLogOptions | undefined): OutputLog {
+function openLog(log: OutputLog, options: OutputLogOptions = {}): void {
   try {
-    return new OutputLog(options)
+    log.open(options)
   } catch (cause) {
     throw new LaunchError(
       'ERR_LAUNCH',

@@ -17,7 +17,12 @@ export {
 } from './confinement/trainer-launcher.ts'
 export { ownNodeRuntime, type TrainerRuntime } from './confinement/trainer-runtime.ts'
 export type { GroupProcess } from './group-process.ts'
-export { type JobProcess, type JobProcessOptions, startJobProcess } from './job-process.ts'
+export type { JobProcess } from './job-process.ts'
+export {
+  JobProcesses,
+  type JobProcessesComponents,
+  type JobProcessesOptions,
+} from './job-processes.ts'
 export { LaunchError, type LaunchErrorCode } from './launch-error.ts'
 export type { OutputLogOptions } from './output-log.ts'
 export {

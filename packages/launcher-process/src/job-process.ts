@@ -16,14 +16,14 @@ export interface JobProcessOptions {
 }
 
 /** A job's process: ours, not confined, tied to its parent by the pipe. */
-export type JobProcess = GroupProcess
+export type JobProcess = Omit<GroupProcess, 'logTo'>
 
 /**
  * Starts a module of ours as a job process. It finds its parent with `openParentPipe`, which also makes it end
  * when the parent is gone.
  * @throws {LaunchError} `ERR_LAUNCH`
  */
-export async function startJobProcess(options: JobProcessOptions): Promise<JobProcess> {
+export async function startJobProcess(options: JobProcessOptions): Promise<GroupProcess> {
   return await startInGroup({
     program: options.program ?? process.execPath,
     arguments: [...(options.runtimeOptions ?? []), options.module, ...(options.arguments ?? [])],

@@ -17,17 +17,18 @@ const DEFAULT_MAX_BYTES = 16 * 1024 * 1024
  * Always reads on, so that a program never waits for its log.
  */
 export class OutputLog {
-  readonly #fd: number | undefined
-  readonly #maxBytes: number
+  #fd: number | undefined
+  #maxBytes = DEFAULT_MAX_BYTES
   readonly #tail: string[] = []
   readonly #ends: Promise<void>[] = []
   #line = ''
   #written = 0
   #closed = false
 
-  constructor(options: OutputLogOptions = {}) {
-    this.#fd = options.path === undefined ? undefined : openSync(options.path, 'a', 0o600)
-    this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES
+  /** Sends what comes from now on into a file; for a log that has none yet. */
+  open({ path, maxBytes = DEFAULT_MAX_BYTES }: OutputLogOptions): void {
+    this.#fd = path === undefined ? undefined : openSync(path, 'a', 0o600)
+    this.#maxBytes = maxBytes
   }
 
   /** Reads `stream` to its end. */

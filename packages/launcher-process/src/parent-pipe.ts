@@ -18,6 +18,11 @@ export interface ParentPipeOptions {
 /** The child's end of the private pipe. */
 export interface ParentPipe {
   readonly stream: Duplex
+  /**
+   * The folder that the parent gives this process to work in, once it does: the first line of what it sends. Call it
+   * before anything else reads the stream.
+   */
+  assignment(): Promise<string>
   /** From now on the end of the pipe is expected: the job is over and says so itself. */
   release(): void
 }
@@ -35,10 +40,38 @@ export function openParentPipe(options: ParentPipeOptions = {}): ParentPipe {
   stream.on('error', () => {})
   return {
     stream,
+    assignment: () => readAssignment(stream),
     release() {
       released = true
     },
   }
+}
+
+/** More than any path. */
+const MAX_ASSIGNMENT_BYTES = 65_536
+const NEWLINE = 10
+
+function readAssignment(stream: Socket): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  let bytes: Uint8Array = new Uint8Array()
+  const onReadable = () => {
+    for (;;) {
+      const chunk = stream.read() as Uint8Array | null // no encoding is set
+      if (chunk === null) return
+      bytes = Buffer.concat([bytes, chunk])
+      const end = bytes.indexOf(NEWLINE)
+      if (end === -1 && bytes.length <= MAX_ASSIGNMENT_BYTES) continue
+      stream.off('readable', onReadable)
+      if (end === -1) reject(new Error(`no end of line in ${bytes.length} bytes from the parent`))
+      else {
+        stream.unshift(bytes.subarray(end + 1))
+        resolve(String(JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)))))
+      }
+      return
+    }
+  }
+  stream.on('readable', onReadable)
+  return promise
 }
 
 function endGroup(): void {

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AuditEvent, createRefusalRecorder, openAuditLog } from '@hanse/audit'
 import type { Clock, Logger } from '@hanse/contract'
+import { JobProcesses } from '@hanse/launcher-process'
 import { loginVerifier, signText, verifyText } from '@hanse/pki'
 import { decide, readPolicy } from '@hanse/policy'
 import type { ServerKit } from '@hanse/provision'
@@ -17,7 +18,7 @@ import { openFileJobStore } from '@hanse/store-file'
 import { serveAdmins } from './admin/admin-service.ts'
 import { jobMembersFilter } from './jobs/job-members-filter.ts'
 import { JobService } from './jobs/job-service.ts'
-import { ServerJobProcesses } from './jobs/server-job-process.ts'
+import { SERVER_JOB_MODULE, ServerJobProcesses } from './jobs/server-job-process.ts'
 import { guardMessages } from './link/guard-messages.ts'
 import { listenPatiently } from './link/listen-patiently.ts'
 import { registerMembers } from './link/register-members.ts'
@@ -85,10 +86,16 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
   await using store = await openFileJobStore(join(state, 'jobs'), { logger })
   const recordRefusal = createRefusalRecorder({ log: audit, clock, logger })
   await using cell = createServerCell({ kit, clock, logger, recordRefusal })
+  const runs = join(state, 'runs')
+  await using launcher = new JobProcesses(
+    { clock, logger },
+    { module: SERVER_JOB_MODULE, directory: runs, spares: kit.hanse.spareJobProcesses },
+  )
   const processes = new ServerJobProcesses({
     cell,
     clock,
     logger,
+    launcher,
     onProgress: (jobId, progress) => jobs.onProgress(jobId, progress),
   })
   const signer = textSigner(kit)
@@ -120,7 +127,7 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
     store,
     sites,
     processes,
-    folder: join(state, 'runs'),
+    folder: runs,
     logLevel: options.logLevel ?? 'info',
     onStatus: (job, status, reason) =>
       onEvent({ event: 'job', job, status, ...(reason === undefined ? {} : { reason }) }),
@@ -254,6 +261,7 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
     ownEvent(kit, 'server.start', 'allowed', `serving ${kit.project} at ${url.host}${people}`),
   )
   onEvent({ event: 'ready', server: kit.name, url: url.href })
+  launcher.prepare()
 
   using _sweep = everyFewSeconds(clock, () => sites.sweep())
   await aborted(signal)

@@ -7,6 +7,7 @@ import { grpc } from '@hanse/driver-grpc'
 import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
+import { JobProcesses } from '@hanse/launcher-process'
 import { createMessageCipher } from '@hanse/pki'
 import { heartbeatOf, provenIdentities, type SiteKit } from '@hanse/provision/kit'
 import {
@@ -19,6 +20,7 @@ import {
   platformCodecs,
 } from '@hanse/session'
 import { jobEgressFilter } from './job-egress.ts'
+import { SITE_JOB_MODULE, SiteJob } from './jobs/site-job.ts'
 import { SiteJobs } from './jobs/site-jobs.ts'
 import { Heartbeat } from './link/heartbeat.ts'
 import { LoginRenewal } from './link/login-renewal.ts'
@@ -103,13 +105,19 @@ export async function runSite(options: RunSiteOptions): Promise<PlaceEnd> {
   ])
   const recordRefusal = createRefusalRecorder({ log: audit, clock, logger })
 
+  const runs = join(state, 'runs')
+  await using launcher = new JobProcesses(
+    { clock, logger },
+    { module: SITE_JOB_MODULE, directory: runs, spares: kit.hanse.spareJobProcesses },
+  )
   await using jobs = await SiteJobs.open({
     cell,
     kit,
     clock,
     logger,
     audit,
-    folder: join(state, 'runs'),
+    folder: runs,
+    startJob: (components, jobId, folder) => SiteJob.start(components, launcher, jobId, folder),
     runtimes: resolveRuntimes(
       kit.hanse.trainerRuntimes,
       options.searchPath ?? '/usr/local/bin:/usr/bin:/bin',
@@ -208,6 +216,7 @@ export async function runSite(options: RunSiteOptions): Promise<PlaceEnd> {
     server: login.server.name,
     confinement: jobs.confinement,
   })
+  launcher.prepare()
   await heartbeat.run()
   await jobs.stopAll()
   await link.quit(ownProperties)

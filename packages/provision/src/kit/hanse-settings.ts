@@ -42,6 +42,8 @@ export interface HanseSettings {
   readonly trainerRuntimes: ReadonlyMap<string, TrainerRuntime>
   /** Between asking a job or trainer to end and ending it. */
   readonly graceSeconds: number
+  /** Job processes that wait, loaded, for their job. */
+  readonly spareJobProcesses: number
   /** Address that a server listens on; sites and people have no use for it. */
   readonly listenHost: string
   /** What this place insists on, and stock peers cannot do. */
@@ -65,6 +67,7 @@ export const DEFAULT_HANSE_FILE = {
   confinement: { minimum: 'namespaces' },
   trainer_runtimes: DEFAULT_RUNTIMES,
   grace_seconds: 15,
+  spare_job_processes: 1,
   listen_host: '0.0.0.0',
   require: { message_proofs: false, tls13: false, post_quantum: false, signed_commands: false },
   heartbeat_seconds: 20,
@@ -100,6 +103,7 @@ export const hanseSchema = z
       .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/), runtime)
       .prefault(DEFAULT_RUNTIMES),
     grace_seconds: z.number().min(0).max(3600).default(DEFAULT_HANSE_FILE.grace_seconds),
+    spare_job_processes: z.int().min(0).max(16).default(DEFAULT_HANSE_FILE.spare_job_processes),
     listen_host: z.string().min(1).max(255).default(DEFAULT_HANSE_FILE.listen_host),
     require: z
       .strictObject({
@@ -118,6 +122,7 @@ export const hanseSchema = z
       confinement: file.confinement,
       trainerRuntimes: new Map(Object.entries(file.trainer_runtimes)),
       graceSeconds: file.grace_seconds,
+      spareJobProcesses: file.spare_job_processes,
       listenHost: file.listen_host,
       require: {
         messageProofs: file.require.message_proofs,

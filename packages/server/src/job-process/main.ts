@@ -12,8 +12,10 @@ import { runServerJob } from './run-server-job.ts'
 // Received bytes count as garbage by proportion, not by every 64 MB (docs/decisions/0010).
 setFlagsFromString('--external-memory-accounted-in-global-limit')
 
-// The process of one job at the server: `main.js <folder of the run>`, its server at the other end of the pipe.
-const [folder = ''] = process.argv.slice(2)
+// The process of one job at the server, its server at the other end of the pipe. It may wait long for its job.
+const parent = openParentPipe()
+const folder = await parent.assignment()
+process.chdir(folder)
 const run = await readRunFile(folder)
 const clock = systemClock
 const logger = createPinoLogger({ level: isLogLevel(run.logLevel) ? run.logLevel : 'info' })
@@ -23,7 +25,6 @@ const cell = createCell(serverJobCell(run.jobId), {
   clock,
   logger,
 })
-const parent = openParentPipe()
 const link = cell.adopt(pipeConnection(parent.stream, { name: 'server', clock }), 'active')
 await link.ready
 const setLogLevel = (level: string) => {

@@ -21,6 +21,7 @@ beforeEach(async () => {
     cell: cells.server,
     clock: systemClock,
     logger: silentLogger,
+    launcher: { start: () => Promise.reject(new Error('these tests bring their own processes')) },
     onProgress: (jobId, text) => progress.push(`${jobId} ${text}`),
   })
 })

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Cell, CellRequest, PeerLink } from '@hanse/cellnet'
 import type { Clock, Logger } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
-import { type JobProcess, startJobProcess } from '@hanse/launcher-process'
+import type { JobProcess, JobProcesses } from '@hanse/launcher-process'
 import { CHANNEL, SERVER_CELL, Shareable } from '@hanse/session'
 import { LOG_FILE, PARENT_TOPIC, STOP_TOPIC, serverJobCell } from './job-process-protocol.ts'
 
@@ -42,6 +42,7 @@ export interface ServerJobProcessesComponents {
   readonly cell: Cell
   readonly clock: Clock
   readonly logger: Logger
+  readonly launcher: Pick<JobProcesses, 'start'>
   /** News of a running job, for whoever shows it. */
   onProgress(jobId: string, progress: string): void
 }
@@ -61,7 +62,8 @@ interface Underway {
   outcome: JobOutcome | undefined
 }
 
-const MODULE = join(import.meta.dirname, '..', 'job-process', 'main.js')
+/** What the process of a job runs. */
+export const SERVER_JOB_MODULE: string = join(import.meta.dirname, '..', 'job-process', 'main.js')
 /** Enough for some thousand sites. */
 const MAX_PROGRESS_CHARS = 262_144
 const MAX_REASON_CHARS = 2_000
@@ -103,12 +105,8 @@ export class ServerJobProcesses implements ServerJobStarter {
   }
 
   async start(jobId: string, folder: string): Promise<ServerJobProcess> {
-    const process = await startJobProcess({
-      module: MODULE,
-      arguments: [folder],
-      directory: folder,
-      output: { path: join(folder, LOG_FILE) },
-    })
+    const { launcher } = this.#components
+    const process = await launcher.start(folder, { path: join(folder, LOG_FILE) })
     return this.adopt(jobId, process)
   }
 

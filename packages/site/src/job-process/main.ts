@@ -14,8 +14,10 @@ import { runSiteJob } from './run-site-job.ts'
 // Received bytes count as garbage by proportion, not by every 64 MB (docs/decisions/0010).
 setFlagsFromString('--external-memory-accounted-in-global-limit')
 
-// The process of one job at a site: `main.js <folder of the run>`, its site at the other end of the pipe.
-const [folder = ''] = process.argv.slice(2)
+// The process of one job at a site, its site at the other end of the pipe. It may wait long for its job.
+const parent = openParentPipe()
+const folder = await parent.assignment()
+process.chdir(folder)
 const run = await readSiteRunFile(folder)
 const clock = systemClock
 const logger = createPinoLogger({ level: isLogLevel(run.logLevel) ? run.logLevel : 'info' })
@@ -31,7 +33,6 @@ const cell = createCell(jobCell(run.siteCell, run.jobId), {
   clock,
   logger,
 })
-const parent = openParentPipe()
 const link = cell.adopt(pipeConnection(parent.stream, { name: 'site', clock }), 'active')
 await link.ready
 const launcher = createTrainerLauncher({

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Cell, PeerSession } from '@hanse/cellnet'
 import type { AbortOptions, Clock, JsonObject, Logger } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
-import { describeExit, type JobProcess, startJobProcess } from '@hanse/launcher-process'
+import { describeExit, type JobProcess, type JobProcesses } from '@hanse/launcher-process'
 import {
   abortableDelay,
   CELL_HEADER,
@@ -27,7 +27,8 @@ export interface SiteJobEnding {
   readonly reason: string
 }
 
-const MODULE = join(import.meta.dirname, '..', 'job-process', 'main.js')
+/** What the process of a job runs. */
+export const SITE_JOB_MODULE: string = join(import.meta.dirname, '..', 'job-process', 'main.js')
 const STOP_GRACE_MS = 10_000
 const REPORT_TIMEOUT_MS = 5_000
 const REPORT_RETRY_MS = 2_000
@@ -88,15 +89,11 @@ export class SiteJob {
   /** Starts the process on a run folder that holds its run file. */
   static async start(
     components: SiteJobComponents,
+    launcher: Pick<JobProcesses, 'start'>,
     jobId: string,
     folder: string,
   ): Promise<SiteJob> {
-    const process = await startJobProcess({
-      module: MODULE,
-      arguments: [folder],
-      directory: folder,
-      output: { path: join(folder, 'log.txt') },
-    })
+    const process = await launcher.start(folder, { path: join(folder, 'log.txt') })
     return SiteJob.adopt(components, jobId, process)
   }
 

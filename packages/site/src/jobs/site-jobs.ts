@@ -32,7 +32,7 @@ import { type DeployedApp, deployApp, describeGrant } from './app-deployment.ts'
 import { decideQuestion, rightsToAsk } from './decide-question.ts'
 import { type AskingPerson, provenPerson } from './proven-person.ts'
 import { ResourceManager } from './resource-manager.ts'
-import { type RunningJob, reportEnding, SiteJob, type SiteJobComponents } from './site-job.ts'
+import { type RunningJob, reportEnding, type SiteJobComponents } from './site-job.ts'
 import { Turns } from './turns.ts'
 
 export interface SiteJobsComponents {
@@ -50,8 +50,7 @@ export interface SiteJobsComponents {
   readonly software: string
   /** What this machine can confine trainers with; default: found out. */
   readonly confinement?: ConfinementReport | undefined
-  /** Default: processes of this machine. */
-  readonly startJob?: StartJob | undefined
+  readonly startJob: StartJob
   onEvent(event: {
     readonly event: 'job-started' | 'job-ended'
     readonly job: string
@@ -114,7 +113,7 @@ export class SiteJobs implements AsyncDisposable {
     const { kit, clock, startJob } = components
     this.#components = components
     this.#confinement = confinement
-    this.#startJob = startJob ?? ((...given) => SiteJob.start(...given))
+    this.#startJob = startJob
     this.#policy = readPolicy(kit.authorizationPolicy)
     this.#people = new CommandVerifier(
       { verifier: loginVerifier(kit.identity, clock), clock },

@@ -1,14 +1,19 @@
 // Two Hanse cells over mutual TLS, as processes: `serve <kit>` and `measure <kit> <port>`, with `headers` or `all` for
 // proofs that cover that much. The same commands and answers as stock/stock_cells.py, one JSON object a line.
 import { createInterface } from 'node:readline'
+import { setFlagsFromString } from 'node:v8'
+import { crc32 } from 'node:zlib'
 import { type Cell, createCell, type PeerLink } from '@hanse/cellnet'
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
-import { numpyCodecs } from '@hanse/learning'
+import { createLearningCodecs } from '@hanse/learning'
 import { createFrameKeyShare, type Identity } from '@hanse/pki'
 import { loadKit } from '@hanse/provision'
 import { Tensor } from '@hanse/tensor'
 import { latencies, type RequestTimes } from './latencies.ts'
+
+// As the processes of a league do.
+setFlagsFromString('--external-memory-accounted-in-global-limit')
 
 const MB = 1024 * 1024
 const SERVER_NAME = 'server1'
@@ -21,7 +26,7 @@ function say(line: object): void {
 function openCell(name: string, identity: Identity): Cell {
   return createCell(
     name,
-    { drivers: [tcp()], registry: createFobsRegistry(coreCodecs, numpyCodecs) },
+    { drivers: [tcp()], registry: createFobsRegistry(coreCodecs, createLearningCodecs({ crc32 })) },
     { ownName: identity.name, identities: new Map([['server', SERVER_NAME]]) },
   )
 }
@@ -65,7 +70,8 @@ async function serve(identity: Identity, proofs: string): Promise<void> {
     let model = models.get(mb)
     if (model === undefined) {
       models.clear()
-      const data = Float32Array.from({ length: (mb * MB) / 4 }, (_, i) => i)
+      const data = new Float32Array((mb * MB) / 4)
+      for (let i = 0; i < data.length; i++) data[i] = i
       model = new Tensor('float32', [data.length], data)
       models.set(mb, model)
     }

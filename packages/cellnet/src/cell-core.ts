@@ -271,9 +271,9 @@ export class CellCore implements MessagePort {
   }
 
   async #deliverToPort(message: CellMessage, handler: PortMessageHandler): Promise<void> {
-    const { origin, headers, payload, session, channel, topic } = message
+    const { origin, headers, payload, session, channel, topic, release } = message
     try {
-      await handler({ origin, headers, payload, link: session?.link })
+      await handler({ origin, headers, payload, link: session?.link, release })
     } catch (error) {
       const fields = { channel, topic, error: textOf(error) }
       this.#components.logger.error('a message handler failed', fields)

@@ -35,6 +35,8 @@ export interface IncomingPortMessage {
   readonly payload: Uint8Array
   /** Physical link it arrived on; `undefined` for a message to ourselves. */
   readonly link: PeerLink | undefined
+  /** Gives the memory of a long payload back: for handlers that copied it. Views on it are empty afterwards. */
+  readonly release?: (() => void) | undefined
 }
 
 /** Takes one message. A returned promise holds back the connection: nothing further is read from it. */

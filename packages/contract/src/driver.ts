@@ -75,6 +75,12 @@ export interface Connection extends AsyncDisposable {
    *   if the peer refused our certificate, which TLS 1.3 tells a dialler only now; or what the receiver threw
    */
   receive(receiver: (frame: Uint8Array) => void | Promise<void>): Promise<void>
+  /**
+   * Takes the memory of a received frame back from a receiver that is done with it and every view on it; they are
+   * empty from then on. For frames that are long and many: others are found by the garbage collector. Absent, or
+   * without effect for a frame that shares its memory.
+   */
+  release?(frame: Uint8Array): void
 }
 
 export interface Listener extends AsyncDisposable {

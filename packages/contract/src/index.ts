@@ -34,3 +34,4 @@ export {
   type MessageCipher,
 } from './message-cipher.ts'
 export { type ErrorDetails, hasCode, messageOf, PlatformError } from './platform-error.ts'
+export { releaseMemory } from './release-memory.ts'

@@ -1,7 +1,33 @@
+import { releaseMemory } from '@hanse/contract'
+
+/** Bytes are joined as they come only once this part of them is there: memory is not had for mere claims. */
+const GATHER_SHARE = 1 / 8
+
+export interface ChunkQueueOptions {
+  /** Nobody else looks at the chunks' memory: it is freed as soon as it was copied. Default false. */
+  readonly ownsChunks?: boolean | undefined
+}
+
+interface Chunk {
+  bytes: Uint8Array
+  /** Nobody else has a view on its memory. */
+  isOurs: boolean
+}
+
 /** Bytes that arrived in chunks, taken out in other lengths. */
 export class ChunkQueue {
-  #chunks: Uint8Array[] = []
+  readonly #ownsChunks: boolean
+  readonly #chunks: Chunk[] = []
   #length = 0
+  /** Bytes at the front that will be taken together; 0 if unknown. */
+  #wanted = 0
+  /** Their place, filled as they come, up to `#filled`; before all chunks. */
+  #joined: Uint8Array | undefined
+  #filled = 0
+
+  constructor({ ownsChunks = false }: ChunkQueueOptions = {}) {
+    this.#ownsChunks = ownsChunks
+  }
 
   get length(): number {
     return this.#length
@@ -11,16 +37,21 @@ export class ChunkQueue {
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return
     // A plain view: the slice() of Node's Buffer shares memory where everyone expects a copy.
-    this.#chunks.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length))
+    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length)
+    this.#chunks.push({
+      bytes,
+      isOurs: this.#ownsChunks && chunk.length === chunk.buffer.byteLength,
+    })
     this.#length += chunk.length
+    this.#gather()
   }
 
-  /** The first `count` bytes as an unsigned big-endian number; there have to be as many. */
+  /** The first `count` bytes as an unsigned big-endian number; there have to be as many, and none expected. */
   peekNumber(count: number): number {
     let number = 0
     let seen = 0
-    for (const chunk of this.#chunks)
-      for (const byte of chunk) {
+    for (const { bytes } of this.#chunks)
+      for (const byte of bytes) {
         if (seen === count) return number
         number = number * 256 + byte
         seen += 1
@@ -28,33 +59,68 @@ export class ChunkQueue {
     return number
   }
 
+  /** Says that the next {@link take} will be of `length` bytes, so that joining them can begin. */
+  expect(length: number): void {
+    this.#wanted = length
+    this.#gather()
+  }
+
   /** Takes out `length` bytes, of which there have to be as many: a view on their chunk, joined if they span several. */
   take(length: number): Uint8Array {
-    this.#length -= length
+    this.#wanted = 0
     const first = this.#chunks[0]
-    if (first !== undefined && first.length >= length) {
-      if (first.length === length) this.#chunks.shift()
-      else this.#chunks[0] = first.subarray(length)
-      return first.subarray(0, length)
-    }
-
-    // Not zero-filled: every byte is overwritten below, and the buffer is no slice of a shared pool.
-    const joined = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
-    let filled = 0
-    let used = 0
-    for (const chunk of this.#chunks) {
-      const rest = length - filled
-      if (chunk.length > rest) {
-        joined.set(chunk.subarray(0, rest), filled)
-        this.#chunks[used] = chunk.subarray(rest)
-        break
+    if (this.#joined === undefined && first !== undefined && first.bytes.length >= length) {
+      const { bytes } = first
+      this.#length -= length
+      if (bytes.length === length) this.#chunks.shift()
+      else {
+        first.bytes = bytes.subarray(length)
+        first.isOurs = false
       }
-      joined.set(chunk, filled)
-      filled += chunk.length
-      used += 1
-      if (filled === length) break
+      return bytes.subarray(0, length)
     }
-    this.#chunks.splice(0, used)
+    const joined = this.#joined ?? uninitialized(length)
+    this.#fill(joined)
+    this.#joined = undefined
+    this.#filled = 0
+    this.#length -= length
     return joined
   }
+
+  #gather(): void {
+    const first = this.#chunks[0]
+    if (first === undefined) return
+    if (this.#joined === undefined) {
+      // What lies in one chunk is not copied at all.
+      if (first.bytes.length >= this.#wanted || this.#length < this.#wanted * GATHER_SHARE) return
+      this.#joined = uninitialized(this.#wanted)
+    }
+    this.#fill(this.#joined)
+  }
+
+  /** Moves bytes from the chunks to their place. */
+  #fill(joined: Uint8Array): void {
+    let used = 0
+    for (const chunk of this.#chunks) {
+      const rest = joined.length - this.#filled
+      if (rest === 0) break
+      const { bytes } = chunk
+      if (bytes.length > rest) {
+        joined.set(bytes.subarray(0, rest), this.#filled)
+        chunk.bytes = bytes.subarray(rest)
+        this.#filled += rest
+        break
+      }
+      joined.set(bytes, this.#filled)
+      this.#filled += bytes.length
+      used += 1
+      if (chunk.isOurs) releaseMemory(new Uint8Array(bytes.buffer))
+    }
+    this.#chunks.splice(0, used)
+  }
+}
+
+/** Not zero-filled: every byte is overwritten before anybody sees it. The buffer is no slice of a shared pool. */
+function uninitialized(length: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
 }

@@ -42,6 +42,45 @@ describe('FrameSplitter', () => {
     )
   })
 
+  it('frees chunks of its own once they were joined, and no other memory', () => {
+    fc.assert(
+      fc.property(
+        fc.array(frame, { minLength: 1, maxLength: 8 }),
+        fc.infiniteStream(fc.integer({ min: 1, max: 64 })),
+        (frames, sizes) => {
+          const splitter = new FrameSplitter(1024, { ownsChunks: true })
+          const shared = Uint8Array.from(Buffer.concat(frames))
+          // Every other chunk lies in a buffer together with the others.
+          const chunks = cut(shared, sizes).map((chunk, i) => (i % 2 ? chunk : chunk.slice()))
+          const found = chunks.flatMap((chunk) => {
+            splitter.push(chunk)
+            return drain(splitter)
+          })
+          expect(found.map((one) => Buffer.from(one).toString('hex'))).toEqual(
+            frames.map((one) => Buffer.from(one).toString('hex')),
+          )
+          expect(Buffer.from(shared)).toEqual(Buffer.concat(frames))
+          const views = new Set(found.map(({ buffer }) => buffer))
+          for (const [i, { buffer }] of chunks.entries())
+            if (i % 2 === 0) expect(buffer.byteLength > 0).toBe(views.has(buffer))
+        },
+      ),
+    )
+  })
+
+  it('takes no memory for a frame before an eighth of it came', () => {
+    const splitter = new FrameSplitter(2 ** 30, { ownsChunks: true })
+    const long = frameOf(new Uint8Array(800_000 - 16))
+    const chunk = long.slice(0, 99_999)
+    splitter.push(chunk)
+    expect(splitter.next()).toBeUndefined()
+    expect(chunk).toHaveLength(99_999)
+    splitter.push(long.slice(99_999, 100_000))
+    expect(chunk).toHaveLength(0)
+    splitter.push(long.slice(100_000))
+    expect(splitter.next()).toHaveLength(800_000)
+  })
+
   it('survives garbage with its own error only', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 100 }), (garbage) => {

@@ -1,5 +1,5 @@
 import { TransportError } from '@hanse/contract'
-import { ChunkQueue } from './chunk-queue.ts'
+import { ChunkQueue, type ChunkQueueOptions } from './chunk-queue.ts'
 
 /** The length field counts the whole frame; the shortest frame is the bare prefix (`spec/transport.md` §3.1). */
 const LENGTH_BYTES = 4
@@ -14,12 +14,13 @@ const PREFIX_BYTES = 16
 export class FrameSplitter {
   /** Longest frame accepted, prefix included; checked when a frame's length is read. */
   maxFrameBytes: number
-  readonly #chunks = new ChunkQueue()
+  readonly #chunks: ChunkQueue
   /** Length of the frame at the front; 0 while unknown. */
   #length = 0
 
-  constructor(maxFrameBytes: number) {
+  constructor(maxFrameBytes: number, options: ChunkQueueOptions = {}) {
     this.maxFrameBytes = maxFrameBytes
+    this.#chunks = new ChunkQueue(options)
   }
 
   /** True between two frames, when the stream may end. */
@@ -47,6 +48,7 @@ export class FrameSplitter {
           { length, maxFrameBytes: this.maxFrameBytes },
         )
       this.#length = length
+      this.#chunks.expect(length)
     }
     if (this.#chunks.length < this.#length) return undefined
     const frame = this.#chunks.take(this.#length)

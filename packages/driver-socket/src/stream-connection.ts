@@ -1,9 +1,11 @@
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import {
   type AbortOptions,
   type Clock,
   type Connection,
   type ConnectionInfo,
+  releaseMemory,
   TransportError,
 } from '@hanse/contract'
 import { FrameSplitter } from './frame-splitter.ts'
@@ -65,6 +67,7 @@ export class StreamConnection implements Connection {
   readonly #components: StreamConnectionComponents
   readonly #reader: FrameReader
   readonly #writes: WriteQueue
+  readonly #ownsFrames: boolean
   /** Settles when the connection is over; rejects if it did not end in an orderly way. */
   readonly #over = Promise.withResolvers<void>()
   readonly #streamClosed = Promise.withResolvers<void>()
@@ -82,7 +85,10 @@ export class StreamConnection implements Connection {
     this.peerName = components.peerName
     this.#components = components
     this.#options = options
-    this.#reader = components.reader ?? new FrameSplitter(options.maxFrameBytes)
+    // A socket makes a new buffer for every read; other streams may pass on what somebody else still holds.
+    const ownsChunks = components.stream instanceof Socket
+    this.#reader = components.reader ?? new FrameSplitter(options.maxFrameBytes, { ownsChunks })
+    this.#ownsFrames = ownsChunks
     this.#writes = new WriteQueue(components.stream, components.clock, {
       stallTimeoutMs: options.sendStallTimeoutMs,
       onStalled: (error) => this.#fail(error),
@@ -131,6 +137,10 @@ export class StreamConnection implements Connection {
       })
     }
     return this.#over.promise
+  }
+
+  release(frame: Uint8Array): void {
+    if (this.#ownsFrames) releaseMemory(frame)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -51,6 +51,41 @@ export function describeCells(scheme: string, create: () => Driver): void {
       expect(reply.body instanceof Uint8Array && Buffer.from(reply.body).equals(body)).toBe(true)
     })
 
+    it('pass on long bodies for others as they are, headers that are bytes included', async () => {
+      const listenAt = (one: Cell) =>
+        one.listen(new URL(`${scheme}://127.0.0.1:0`), { mode: 'clear' })
+      const dial = async (one: Cell, url: URL) => {
+        const connector = one.dial(url, { mode: 'clear' })
+        await new Promise((resolve) => connector.on('connected', resolve))
+      }
+      const server = cell('server')
+      const site = cell('site-1')
+      const job = cell('site-1.job')
+      await dial(site, (await listenAt(server)).url)
+      await dial(job, (await listenAt(site)).url)
+      const proof = Uint8Array.of(1, 2, 3)
+      for (const one of [server, job])
+        one.outgoing(({ headers }) => void headers.set('proof', proof))
+      server.handle('aux_communication', 'echo', ({ body, headers }) => {
+        expect(headers.get('proof')).toEqual(proof)
+        return { body }
+      })
+      const bodies = [1, 100_000, 5 * MEGABYTE + 1, 16 * MEGABYTE].map((length, seed) => {
+        const body = new Uint8Array(length)
+        for (let i = 0; i < length; i += 509) body[i] = i + seed
+        return body
+      })
+      await Promise.all(
+        bodies.map(async (body) => {
+          const reply = await job.request('server', 'aux_communication', 'echo', body)
+          expect(reply.headers.get('proof')).toEqual(proof)
+          expect(reply.body instanceof Uint8Array && Buffer.from(reply.body).equals(body)).toBe(
+            true,
+          )
+        }),
+      )
+    })
+
     it('find each other again after a cut in the middle of a large message', async () => {
       const server = cell('server')
       const { url } = await server.listen(

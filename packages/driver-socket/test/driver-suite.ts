@@ -71,6 +71,28 @@ export function describeDriver({ name, schemes, secureScheme, alpn, create }: Dr
       await Promise.all([echo, over])
     })
 
+    it('takes frames back without touching others that lie in the same memory', async () => {
+      await using ears = await listen(CLEAR, { maxFrameBytes: 8 * MEGABYTE })
+      await using dialled = await roomy().connect(ears.url, CLEAR)
+      const sizes = [16, 20, 300_000, 16, 1_000_000, 17, 70_000]
+      const sent = sizes.map(patternFrame)
+      const accepted = await ears.accepted
+      const kept: Uint8Array[] = []
+      const all = Promise.withResolvers<void>()
+      const over = accepted.receive((frame) => {
+        expect(Buffer.from(frame).equals(patternFrame(frame.length))).toBe(true)
+        if (kept.length % 2 === 0) accepted.release?.(frame)
+        kept.push(frame)
+        if (kept.length === sizes.length) all.resolve()
+      })
+      await Promise.all(sent.map((frame) => dialled.send([frame])))
+      await all.promise
+      for (const [i, frame] of kept.entries())
+        if (i % 2 === 1) expect(Buffer.from(frame).equals(sent[i]!)).toBe(true)
+      await dialled[Symbol.asyncDispose]()
+      await over
+    })
+
     it('serves its schemes and no other', async () => {
       const driver = create()
       expect(driver.schemes).toEqual(schemes)

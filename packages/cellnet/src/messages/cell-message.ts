@@ -1,10 +1,12 @@
 import { CellError } from '../cell-error.ts'
 import { HEADER, type HeaderValue, textHeader } from '../headers.ts'
 import { fqcnFault } from '../routing/fqcn.ts'
-import type { Frame } from '../sfm/frame.ts'
+import { type Frame, PREFIX_BYTES } from '../sfm/frame.ts'
 import type { Session } from '../sfm/session.ts'
 import { decodeMap } from '../sfm/wire-map.ts'
 
+/** Payloads from here on are worth giving their memory back. */
+const LONG_PAYLOAD_BYTES = 64 * 1024
 /** A message never crosses more cells than this: real leagues have a handful of levels. */
 const MAX_HOPS = 32
 
@@ -22,11 +24,25 @@ export interface CellMessage {
   readonly payload: Uint8Array
   /** Where it came from; `undefined` for a message to ourselves. */
   readonly session: Session | undefined
+  /** For whoever is the last to use a long payload: gives the memory of its frame back, which empties all views. */
+  readonly release?: (() => void) | undefined
 }
 
 /** @throws {CellError} `ERR_HEADERS` if a stock peer would drop the message too */
 export function parseMessage(frame: Frame, session: Session): CellMessage {
-  return checkedMessage(decodeMap(frame.headers), frame.payload, session)
+  const { headers, payload } = frame
+  const { connection } = session
+  if (payload.length < LONG_PAYLOAD_BYTES || connection.release === undefined)
+    return checkedMessage(decodeMap(headers), payload, session)
+  // Headers that are bytes are views, too: they outlive the frame.
+  const message = checkedMessage(decodeMap(headers.slice()), payload, session)
+  return { ...message, release: () => connection.release?.(wholeFrame(frame)) }
+}
+
+function wholeFrame({ headers, payload }: Frame): Uint8Array {
+  const start = headers.byteOffset - PREFIX_BYTES
+  const length = PREFIX_BYTES + headers.length + payload.length
+  return new Uint8Array(headers.buffer, start, length)
 }
 
 /** The same for headers that were not read from a frame. */

@@ -174,6 +174,6 @@ export class MessageReceiver {
     }
     headers.delete(HEADER.encrypted)
     headers.delete(HEADER.clearPayloadLength)
-    await deliver({ ...message, headers, payload })
+    await deliver({ ...message, headers, payload, release: undefined })
   }
 }

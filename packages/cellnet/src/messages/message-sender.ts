@@ -156,9 +156,11 @@ export class MessageSender {
       onFailed(sendFailure('comm_error', textOf(error)))
       return undefined
     }
-    session
-      .sendData(encoded, [payload], forwardPriority(message))
-      .catch((error: unknown) => onFailed(sendFailure('comm_error', textOf(error))))
+    session.sendData(encoded, [payload], forwardPriority(message)).then(
+      // Not when it failed: a connection that broke may still hold what it was writing.
+      () => message.release?.(),
+      (error: unknown) => onFailed(sendFailure('comm_error', textOf(error))),
+    )
     // The frame is ours: the source may go on as long as the next hop's queue has room.
     return session.queue.room()
   }

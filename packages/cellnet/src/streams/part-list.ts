@@ -15,6 +15,11 @@ export interface ExpectedBody {
   readonly alignedAt?: ((head: Uint8Array) => number) | undefined
 }
 
+interface Part {
+  readonly bytes: Uint8Array
+  readonly release: (() => void) | undefined
+}
+
 /**
  * Collects a body as a list of parts. Chunks of 64 KiB and more are kept as they are (views on the received
  * frame); shorter ones are copied into blocks of 64 KiB, since a short view would keep a long frame alive and a
@@ -24,7 +29,7 @@ export interface ExpectedBody {
  * buffer, into which all further chunks are copied: it is never in memory twice, and comes out as one part.
  */
 export class PartList {
-  readonly #parts: Uint8Array[] = []
+  readonly #parts: Part[] = []
   #expected: ExpectedBody | undefined
   /** The whole body; filled up to `#length`. */
   #whole: Uint8Array | undefined
@@ -43,18 +48,30 @@ export class PartList {
     this.#gatherIfDue()
   }
 
-  /** Takes over `chunk`. */
-  push(chunk: Uint8Array): void {
-    if (this.#whole === undefined) this.#keep(chunk)
-    else this.#whole.set(chunk, this.#length)
-    this.#length += chunk.length
+  /**
+   * Takes over `chunk`.
+   * @param release called once its bytes were copied, if ever; nothing looks at the chunk from then on
+   */
+  push(chunk: Uint8Array, release?: () => void): void {
+    const { length } = chunk
+    if (this.#whole !== undefined) {
+      this.#whole.set(chunk, this.#length)
+      release?.()
+    } else if (length >= SMALL_BYTES) {
+      this.#closeBlock()
+      this.#parts.push({ bytes: chunk, release })
+    } else {
+      this.#copySmall(chunk)
+      release?.()
+    }
+    this.#length += length
     this.#gatherIfDue()
   }
 
   /** Hands over the parts; the list is empty afterwards. */
   take(): Uint8Array[] {
     this.#closeBlock()
-    const parts = this.#parts.splice(0)
+    const parts = this.#parts.splice(0).map(({ bytes }) => bytes)
     if (this.#whole !== undefined) parts.push(this.#whole.subarray(0, this.#length))
     this.#whole = undefined
     this.#expected = undefined
@@ -62,12 +79,7 @@ export class PartList {
     return parts
   }
 
-  #keep(chunk: Uint8Array): void {
-    if (chunk.length >= SMALL_BYTES) {
-      this.#closeBlock()
-      this.#parts.push(chunk)
-      return
-    }
+  #copySmall(chunk: Uint8Array): void {
     let rest = chunk
     while (rest.length > 0) {
       this.#block ??= new Uint8Array(SMALL_BYTES)
@@ -85,21 +97,23 @@ export class PartList {
     if (expected === undefined || this.#whole !== undefined || this.#length === 0) return
     if (this.#length < expected.bytes * GATHER_SHARE) return
     this.#closeBlock()
-    const head = this.#parts[0]! // something was pushed
+    const head = this.#parts[0]!.bytes // something was pushed
     const start = -(expected.alignedAt?.(head) ?? 0) & (ALIGNMENT - 1)
     // Zeroed by the system page by page when it is first written.
     const whole = new Uint8Array(start + expected.bytes).subarray(start)
     let at = 0
-    for (const part of this.#parts.splice(0)) {
-      whole.set(part, at)
-      at += part.length
+    for (const { bytes, release } of this.#parts.splice(0)) {
+      whole.set(bytes, at)
+      at += bytes.length // before its memory is gone
+      release?.()
     }
     this.#whole = whole
   }
 
   #closeBlock(): void {
     if (this.#block === undefined) return
-    if (this.#blockUsed > 0) this.#parts.push(this.#block.subarray(0, this.#blockUsed))
+    if (this.#blockUsed > 0)
+      this.#parts.push({ bytes: this.#block.subarray(0, this.#blockUsed), release: undefined })
     this.#block = undefined
     this.#blockUsed = 0
   }

@@ -1,3 +1,4 @@
+import { releaseMemory } from '@hanse/contract'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../test/streams/manual-clock.ts'
@@ -98,6 +99,27 @@ describe('PartList', () => {
           expect(Buffer.compare(parts[0]!, whole)).toBe(0)
           expect((parts[0]!.byteOffset + place) % 64).toBe(0)
           expect(list.length).toBe(0)
+        },
+      ),
+      { numRuns: 50 },
+    )
+  })
+
+  it('gives chunks back when it copied them, all of an expected body', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(1, 100, 65_535, 65_536, 200_000), { minLength: 1, maxLength: 8 }),
+        fc.boolean(),
+        (lengths, isExpected) => {
+          const list = new PartList()
+          const chunks = lengths.map((length, seed) => new Uint8Array(length).fill(seed + 1))
+          const whole = joined(chunks)
+          if (isExpected) list.expect({ bytes: whole.length })
+          for (const chunk of chunks) list.push(chunk, () => releaseMemory(chunk))
+          expect(chunks.filter(({ length }) => length > 0).map(({ length }) => length)).toEqual(
+            isExpected ? [] : lengths.filter((length) => length >= 65_536),
+          )
+          expect(Buffer.compare(joined(list.take()), whole)).toBe(0)
         },
       ),
       { numRuns: 50 },

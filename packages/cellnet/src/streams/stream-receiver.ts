@@ -384,7 +384,7 @@ export class StreamReceiver {
       stream.start = chunk
     }
     if (stream.route.kind === 'bytes') this.#feedReader(stream, stream.route, ordered)
-    else this.#collect(stream, stream.route, ordered, message.payload.length)
+    else this.#collect(stream, stream.route, ordered, message)
     if (reassembly.complete) this.#complete(stream)
     else this.#ackIfDue(stream)
   }
@@ -443,9 +443,10 @@ export class StreamReceiver {
     stream: Incoming,
     route: BodyRoute,
     ordered: readonly Uint8Array[],
-    arrived: number,
+    message: IncomingPortMessage,
   ): void {
     const { family, reassembly } = stream
+    const arrived = message.payload.length
     if (stream.waiting !== undefined) this.#holdWaiting(stream, arrived)
     else if (stream.first.size === 0 && !reassembly.complete && arrived > 0) {
       const more = this.#budgets[route.purpose].tryReserve(family, arrived)
@@ -457,7 +458,10 @@ export class StreamReceiver {
       stream.reservations.push(more)
     }
     if (reassembly.complete && reassembly.lastSequence === 0) stream.whole = [...ordered]
-    else for (const payload of ordered) stream.parts.push(payload)
+    // A chunk that was parked has lost the way back to its memory; that is rare.
+    else
+      for (const payload of ordered)
+        stream.parts.push(payload, payload === message.payload ? message.release : undefined)
     if (stream.waiting === undefined) stream.consumedBytes = reassembly.receivedBytes
     if (ordered.length > 0) route.onProgress?.()
   }

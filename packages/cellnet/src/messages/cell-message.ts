@@ -1,7 +1,7 @@
 import { CellError } from '../cell-error.ts'
 import { HEADER, type HeaderValue, textHeader } from '../headers.ts'
 import { fqcnFault } from '../routing/fqcn.ts'
-import { type Frame, PREFIX_BYTES } from '../sfm/frame.ts'
+import type { Frame } from '../sfm/frame.ts'
 import type { Session } from '../sfm/session.ts'
 import { decodeMap } from '../sfm/wire-map.ts'
 
@@ -39,10 +39,9 @@ export function parseMessage(frame: Frame, session: Session): CellMessage {
   return { ...message, release: () => connection.release?.(wholeFrame(frame)) }
 }
 
-function wholeFrame({ headers, payload }: Frame): Uint8Array {
-  const start = headers.byteOffset - PREFIX_BYTES
-  const length = PREFIX_BYTES + headers.length + payload.length
-  return new Uint8Array(headers.buffer, start, length)
+function wholeFrame({ prefix, headers, code, payload }: Frame): Uint8Array {
+  const length = prefix.length + headers.length + code.length + payload.length
+  return new Uint8Array(prefix.buffer, prefix.byteOffset, length)
 }
 
 /** The same for headers that were not read from a frame. */

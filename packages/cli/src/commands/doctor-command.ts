@@ -2,6 +2,7 @@ import type { Diagnosis } from '@hanse/doctor'
 import { buildCommand, type Command } from '@stricli/core'
 import { EXIT } from '../cli-error.ts'
 import { type HanseContext, type OutputFlags, pathOf, perform } from '../hanse-context.ts'
+import { faultText } from '../output/fault-text.ts'
 import { jsonFlag, kitParameter } from './flags.ts'
 
 export const doctorCommand: Command<HanseContext> = buildCommand({
@@ -44,11 +45,6 @@ function diagnosisText({ faults, passed, warnings }: Diagnosis): string {
   return [
     ...passed.map((step) => `ok     ${STEPS[step]}`),
     ...warnings.map((warning) => `note   ${warning}`),
-    ...faults.flatMap(({ code, what, seen, expected, fix }) => [
-      `fault  ${what} (${code})`,
-      `       seen:     ${seen}`,
-      `       expected: ${expected}`,
-      `       to do:    ${fix}`,
-    ]),
+    ...faults.map(faultText),
   ].join('\n')
 }

@@ -15,6 +15,16 @@ const wholeProcesses = (name: string, include: string[], exclude: string[] = [])
   },
 })
 
+/** What an attacker may do with a link once it has one, over the other drivers; `attack` is over TCP. */
+const attackOver = (scheme: string) => {
+  const { test } = wholeProcesses(`attack-${scheme}`, [
+    'test/attack/messages.test.ts',
+    'test/attack/identity.test.ts',
+    'test/attack/signed-commands.test.ts',
+  ])
+  return { test: { ...test, env: { HANSE_ATTACK_SCHEME: scheme } } }
+}
+
 const { test: interopTest } = wholeProcesses('interop', ['interop/*.test.ts'])
 /** Against a stock installation of NVIDIA FLARE, which `interop/setup.ts` makes in `.cache/venv`. */
 const interop = { test: { ...interopTest, globalSetup: ['interop/setup.ts'] } }
@@ -35,6 +45,8 @@ export default defineConfig({
       wholeProcesses('one-league', ['test/league/one-league.test.ts']),
       wholeProcesses('league', ['test/league/*.test.ts'], ['test/league/one-league.test.ts']),
       wholeProcesses('attack', ['test/attack/*.test.ts']),
+      attackOver('http'),
+      attackOver('grpc'),
       wholeProcesses('proxies', ['test/proxies/*.test.ts']),
       interop,
     ],

@@ -13,7 +13,7 @@ beforeAll(async () => {
 })
 afterAll(() => scene?.[Symbol.asyncDispose]())
 beforeEach(() => scene.begin())
-afterEach(() => scene.end())
+afterEach(({ task }) => scene.end(task))
 
 const NOTHING = new Uint8Array(0)
 const MEMBER = 'member@example.org'

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { decode } from '@msgpack/msgpack'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { AttackerPeer, messageFrame } from '../support/attacker-peer.ts'
 import { AttackerRelay, isMessage, isProven } from '../support/attacker-relay.ts'
 import { AttackScene } from '../support/attacker-scene.ts'
@@ -33,6 +33,8 @@ beforeEach(async () => {
   relay.meddle = (frame) => [frame]
   await scene.begin()
 })
+
+afterEach(({ task }) => scene.end(task))
 
 /** The site is back with a link of its own, and the league works. */
 async function expectRecovered(): Promise<void> {
@@ -78,6 +80,7 @@ async function seenStamp(): Promise<Record<string, unknown>> {
 
 describe('somebody between a site and the server', () => {
   it('sees that every message after the login carries a code', async () => {
+    scene.noAttack()
     await scene.expectJobCompletes()
     const messages = relay.seen.filter(({ frame }) => isMessage(frame))
     const first = messages.findIndex(({ frame }) => isProven(frame))
@@ -138,6 +141,7 @@ describe('somebody between a site and the server', () => {
   )
 
   it('leaves a trace in the record of the server', async () => {
+    scene.noAttack()
     const entries = (await scene.league.record(SERVER)).filter(({ code }) => code === 'proof')
     const site = {
       act: 'protocol',

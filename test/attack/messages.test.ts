@@ -17,7 +17,7 @@ beforeAll(async () => {
 })
 afterAll(() => scene?.[Symbol.asyncDispose]())
 beforeEach(() => scene.begin())
-afterEach(() => scene.end())
+afterEach(({ task }) => scene.end(task))
 
 const unauthenticated = (reason: RegExp) => ({
   returnCode: 'unauthenticated',

@@ -30,7 +30,8 @@ afterAll(async () => {
   await league?.[Symbol.asyncDispose]()
   await server?.[Symbol.asyncDispose]()
 })
-afterEach(async () => {
+afterEach(async ({ task }) => {
+  task.meta.attack = { recorded: false, harmless: true }
   expect(server.cell.peers.has('site-1')).toBe(true)
   const { events } = league.place('site-1')
   expect(events.filter(({ event }) => event === 'job-started')).toEqual([])

@@ -29,7 +29,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => scene?.[Symbol.asyncDispose]())
 beforeEach(() => scene.begin())
-afterEach(() => scene.end())
+afterEach(({ task }) => scene.end(task))
 
 const person = async (name: string, proofs: boolean) =>
   scene.owns(await AttackerPerson.open(scene.league.port, await scene.identityOf(name), { proofs }))
@@ -47,6 +47,7 @@ function answeredIn(reply: string): string[] {
 
 describe('a command over a link with proofs', () => {
   it('is obeyed with the signature of its person, by the server and by every site', async () => {
+    scene.noAttack()
     const boss = await person(BOSS, true)
     const reply = await boss.command(ASK, await signedAs(BOSS, ASK))
     expect(reply).not.toMatch(/signature/)

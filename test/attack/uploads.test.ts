@@ -40,8 +40,8 @@ afterAll(async () => {
   await Promise.all([scene?.[Symbol.asyncDispose](), foreign?.[Symbol.asyncDispose]()])
 })
 beforeEach(() => scene.begin())
-afterEach(async () => {
-  await scene.end()
+afterEach(async ({ task }) => {
+  await scene.end(task)
   // Nothing is left of an upload, inside of its folder or out of it.
   const state = join(scene.league.kit(SERVER), 'state')
   expect(await readdir(join(state, 'uploads'))).toEqual([])

@@ -1,9 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import { connect as connectClear, type Socket } from 'node:net'
-import { connect } from 'node:tls'
 import type { Identity } from '@hanse/pki'
 import { decode, encode } from '@msgpack/msgpack'
+import { type AttackScheme, clearWire, driverWire, tlsWire, type Wire } from './attacker-wire.ts'
 
 /** Types of frames; `spec/transport.md` §3.1. */
 export const FRAME = { data: 1, hello: 4, ready: 5, ping: 6, pong: 7 } as const
@@ -31,6 +29,10 @@ export interface DialOptions {
   readonly port: number
   /** Without one, no certificate is shown. */
   readonly identity: Identity | undefined
+  /** The driver to speak over; default TLS and nothing else. */
+  readonly scheme?: AttackScheme
+  /** Root of the league, where the driver wants to know the server. */
+  readonly ca?: string
   /** No TLS at all. */
   readonly clear?: boolean
   /** Any of 127.0.0.0/8: attacks on limits for one address come from an address of their own. */
@@ -91,43 +93,32 @@ export class AttackerPeer implements AsyncDisposable {
   readonly closed: Promise<void>
   /** Data messages that answer nothing of ours. */
   readonly heard: Readonly<Record<string, unknown>>[] = []
-  readonly #socket: Socket
+  readonly #wire: Wire
   readonly #replies = new Map<string, (reply: AttackerReply) => void>()
   readonly #welcome = Promise.withResolvers<Welcome>()
   #buffer: Buffer = Buffer.alloc(0)
   #name = ''
 
-  private constructor(socket: Socket) {
-    this.#socket = socket
+  private constructor(wire: Wire) {
+    this.#wire = wire
     const closed = Promise.withResolvers<void>()
     this.closed = closed.promise
-    socket.on('error', () => undefined)
-    socket.on('close', () => {
-      closed.resolve()
-      this.#welcome.resolve({ admitted: false, code: 'closed', reason: 'closed without a word' })
-      for (const resolve of this.#replies.values()) resolve(CLOSED)
-    })
-    socket.on('data', (chunk: Buffer) => this.#take(chunk))
+    wire.listen(
+      (chunk) => this.#take(chunk),
+      () => {
+        closed.resolve()
+        this.#welcome.resolve({ admitted: false, code: 'closed', reason: 'closed without a word' })
+        for (const resolve of this.#replies.values()) resolve(CLOSED)
+      },
+    )
   }
 
   /** Dials and finishes the TLS handshake, as far as the dialler sees it. */
-  static async dial({ port, identity, localAddress, clear }: DialOptions): Promise<AttackerPeer> {
-    if (clear === true) {
-      const socket = connectClear(port, '127.0.0.1')
-      await once(socket, 'connect')
-      return new AttackerPeer(socket)
-    }
-    const tls = identity?.tls
-    const socket = connect({
-      host: '127.0.0.1',
-      port,
-      ...(localAddress === undefined ? {} : { localAddress }),
-      ...(tls === undefined ? {} : { ca: tls.ca, cert: tls.cert, key: tls.key }),
-      rejectUnauthorized: false,
-      servername: 'localhost',
-    })
-    await once(socket, 'secureConnect')
-    return new AttackerPeer(socket)
+  static async dial(options: DialOptions): Promise<AttackerPeer> {
+    const { port, identity, localAddress, clear, scheme = 'tcp', ca } = options
+    if (clear === true) return new AttackerPeer(await clearWire(port))
+    if (scheme === 'tcp') return new AttackerPeer(await tlsWire(port, identity, localAddress))
+    return new AttackerPeer(await driverWire(scheme, port, ca ?? identity?.tls.ca ?? '', identity))
   }
 
   get name(): string {
@@ -143,7 +134,7 @@ export class AttackerPeer implements AsyncDisposable {
   }
 
   write(bytes: Uint8Array): void {
-    this.#socket.write(bytes)
+    this.#wire.write(bytes)
   }
 
   /** One message with headers that are complete and honest but for `headers`. */
@@ -189,16 +180,16 @@ export class AttackerPeer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#socket.destroy()
+    this.#wire.close()
     await this.closed
   }
 
   #answerTo(id: string): Promise<AttackerReply> {
-    if (this.#socket.destroyed) return Promise.resolve(CLOSED)
+    if (this.#wire.isClosed) return Promise.resolve(CLOSED)
     return new Promise((resolve) => this.#replies.set(id, resolve))
   }
 
-  #take(chunk: Buffer): void {
+  #take(chunk: Uint8Array): void {
     this.#buffer = Buffer.concat([this.#buffer, chunk])
     while (this.#buffer.length >= 16) {
       const length = this.#buffer.readUInt32BE(0)

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { type Cell, createCell } from '@hanse/cellnet'
 import { silentLogger, systemClock } from '@hanse/contract'
+import { grpc } from '@hanse/driver-grpc'
+import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import { createFrameKeyShare, type Identity, loginSigner, loginVerifier } from '@hanse/pki'
 import {
@@ -19,6 +21,7 @@ import {
   writeCommandRequest,
 } from '@hanse/session'
 import { registry } from './attacker-login.ts'
+import { ATTACK_SCHEME } from './attacker-wire.ts'
 
 export interface UploadLies {
   /** What is said of the length, instead of the truth. */
@@ -51,11 +54,11 @@ export class AttackerPerson implements AsyncDisposable {
   ): Promise<AttackerPerson> {
     const cell = createCell(
       `_admin_${randomUUID()}`,
-      { drivers: [tcp()], registry },
+      { drivers: [tcp(), http(), grpc()], registry },
       { ownName: identity.name, identities: new Map([['server', 'server1']]), forwards: false },
     )
     const connector = cell.dial(
-      new URL(`tcp://127.0.0.1:${port}`),
+      new URL(`${ATTACK_SCHEME}://127.0.0.1:${port}`),
       { mode: 'mtls', tls: identity.tls, serverName: 'localhost' },
       { proofs },
     )

@@ -5,18 +5,21 @@ import { join } from 'node:path'
 import { type AdminSession, openSession } from '@hanse/admin'
 import { type AuditEntry, readAuditLog, verifyAuditLog } from '@hanse/audit'
 import { silentLogger, systemClock } from '@hanse/contract'
+import { grpc } from '@hanse/driver-grpc'
+import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import type { Identity } from '@hanse/pki'
 import { type AdminKit, loadKit } from '@hanse/provision'
-import { expect } from 'vitest'
+import { expect, type TaskMeta } from 'vitest'
 import { type AttackerLogin, type LoginLies, logIn } from './attacker-login.ts'
 import { AttackerPeer } from './attacker-peer.ts'
+import { ATTACK_SCHEME } from './attacker-wire.ts'
 import { trainerOf, writeJob } from './job-folder.ts'
 import { LEAD, League, type LeagueOptions, SERVER } from './league.ts'
 
 /** Sites that run; the others' kits were stolen. */
 const HONEST = ['site-1', 'site-2']
-const STOLEN = ['site-3', 'site-4']
+const STOLEN = ['site-3', 'site-4'] as const
 const RECORD_WITHIN_MS = 5_000
 
 /** What a refusal must say; all that is given. */
@@ -25,6 +28,21 @@ export interface WantedEntry {
   readonly act?: string
   readonly code?: string
   readonly text?: RegExp
+}
+
+/** What a test of an attack has seen beside the refusal; `cases-reporter.ts` shows it. */
+export interface AttackFacts {
+  /** It was looked for in the record of the place that refused, and found. */
+  readonly recorded: boolean
+  /** Everybody else was where they were afterwards. */
+  readonly harmless: boolean
+}
+
+declare module 'vitest' {
+  interface TaskMeta {
+    /** Absent for tests that attack nothing. */
+    attack?: AttackFacts
+  }
 }
 
 export interface PeerOptions {
@@ -40,6 +58,9 @@ export class AttackScene implements AsyncDisposable {
   /** Entries before these were there when the attack began. */
   readonly #marks = new Map<string, number>()
   #jobs = 0
+  /** Whether the attack under way was seen in a record. */
+  #isRecorded = false
+  #isAttack = true
 
   private constructor(league: League, session: AdminSession) {
     this.league = league
@@ -47,14 +68,18 @@ export class AttackScene implements AsyncDisposable {
   }
 
   static async start(options: LeagueOptions = {}): Promise<AttackScene> {
-    const league = await League.provision({ ...options, sites: [...HONEST, ...STOLEN] })
+    const league = await League.provision({
+      scheme: ATTACK_SCHEME,
+      ...options,
+      sites: [...HONEST, ...STOLEN],
+    })
     try {
       await league.startPlace(SERVER)
       await Promise.all(HONEST.map((site) => league.startPlace(site)))
       const kit = await loadKit(league.kit(LEAD), { now: Date.now() })
       const session = await openSession(
         kit as AdminKit, // it is a person's
-        { drivers: [tcp()], clock: systemClock, logger: silentLogger },
+        { drivers: [tcp(), http(), grpc()], clock: systemClock, logger: silentLogger },
         { software: 'attack tests' },
       )
       return new AttackScene(league, session)
@@ -77,9 +102,16 @@ export class AttackScene implements AsyncDisposable {
   /** A connection with the certificate of `holder`; ends with the test. */
   async dial(holder: string | undefined, options: PeerOptions = {}): Promise<AttackerPeer> {
     const identity = holder === undefined ? undefined : await this.identityOf(holder)
-    const peer = await AttackerPeer.dial({ port: this.league.port, identity, ...options })
-    this.#attackers.push(peer)
-    return peer
+    return this.stranger(identity, options)
+  }
+
+  /** A connection with a certificate from anywhere; ends with the test. */
+  async stranger(identity: Identity | undefined, options: PeerOptions = {}): Promise<AttackerPeer> {
+    const { ca } = (await this.identityOf(STOLEN[0])).tls
+    const { port } = this.league
+    return this.owns(
+      await AttackerPeer.dial({ port, scheme: ATTACK_SCHEME, ca, identity, ...options }),
+    )
   }
 
   /** A link of `holder`, admitted under `cell`; not logged in. */
@@ -109,15 +141,23 @@ export class AttackScene implements AsyncDisposable {
 
   /** Call before each attack. */
   async begin(): Promise<void> {
+    this.#isRecorded = false
+    this.#isAttack = true
     for (const place of [SERVER, ...HONEST])
       this.#marks.set(place, ((await this.#entries(place)).at(-1)?.seq ?? 0) + 1)
   }
 
+  /** Call in a test that shows how things go when nobody attacks. */
+  noAttack(): void {
+    this.#isAttack = false
+  }
+
   /** Call after each attack: the attackers are gone, and everybody else is where they were. */
-  async end(): Promise<void> {
+  async end({ meta }: { readonly meta: TaskMeta }): Promise<void> {
     for (const attacker of this.#attackers.splice(0).reverse())
       await attacker[Symbol.asyncDispose]()
     await this.expectUnharmed()
+    if (this.#isAttack) meta.attack = { recorded: this.#isRecorded, harmless: true }
   }
 
   async expectUnharmed(): Promise<void> {
@@ -169,7 +209,10 @@ export class AttackScene implements AsyncDisposable {
         wake = next.resolve
         const entries = await this.#entries(place, this.#marks.get(place))
         const found = entries.find((entry) => fits(entry, wanted))
-        if (found !== undefined) return found
+        if (found !== undefined) {
+          this.#isRecorded = true
+          return found
+        }
         if (late.aborted)
           throw new Error(
             `${place} has no entry like ${JSON.stringify({ ...wanted, text: String(wanted.text) })}, but\n${entries.map((entry) => JSON.stringify(entry)).join('\n')}`,

@@ -7,6 +7,8 @@ import { pipeConnection } from '@hanse/driver-tcp'
 export interface Claim {
   readonly mode: ConnectionSecurity
   readonly peerName: string | undefined
+  /** As TLS would give it to this end. */
+  readonly channelBinding?: string
 }
 
 const CLEAR: Claim = { mode: 'clear', peerName: undefined }
@@ -22,6 +24,7 @@ export function claimedPipe(duplex: Duplex, claim: Claim = CLEAR): Connection {
           ...target.info,
           mode: claim.mode,
           ...(claim.peerName && { peerFingerprint: '00' }),
+          channelBinding: claim.channelBinding,
         }
       const value: unknown = Reflect.get(target, key, target)
       return typeof value === 'function' ? value.bind(target) : value

@@ -33,11 +33,11 @@ export class LinkedCells implements AsyncDisposable {
   }
 
   /** A cell without a link. */
-  cell(name: string): Cell {
+  cell(name: string, claims: Parameters<MemoryNetwork['driver']>[0] = {}, ownName = name): Cell {
     const cell = createCell(
       name,
-      { drivers: [this.network.driver()], registry: this.#registry },
-      { closeTimeoutMs: 20, stockPeerHoldMs: 0 },
+      { drivers: [this.network.driver(claims)], registry: this.#registry },
+      { closeTimeoutMs: 20, stockPeerHoldMs: 0, ownName },
     )
     this.#cells.push(cell)
     return cell

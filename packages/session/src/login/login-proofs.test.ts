@@ -9,6 +9,7 @@ import { LinkedCells } from '../../test/linked-cells.ts'
 import { readToken } from '../authentication/token.ts'
 import { adminCodecs, platformCodecs } from '../messages/message-codecs.ts'
 import { Shareable } from '../messages/shareable.ts'
+import type { KeyShare, KeyShareFactory } from './key-agreement.ts'
 import { type Login, type LoginOptions, login } from './login.ts'
 import { proofText } from './proofs.ts'
 import { type Applicant, serveRegistration } from './registrar.ts'
@@ -58,6 +59,7 @@ async function siteWithLink(
 function enter(
   { cell, connector }: Awaited<ReturnType<typeof siteWithLink>>,
   options: Partial<LoginOptions> = {},
+  createKeyShare: KeyShareFactory = createFrameKeyShare,
 ): Promise<Login> {
   return login(
     {
@@ -67,7 +69,7 @@ function enter(
       clock,
       logger: silentLogger,
       link: () => connector.link,
-      createKeyShare: createFrameKeyShare,
+      createKeyShare,
     },
     {
       kind: 'site',
@@ -166,6 +168,65 @@ describe('a login where both ends offer proofs', () => {
     const renews = { ...first.credentials, token }
     const second = await enter({ ...site, connector }, { renews })
     expect(claimsOf(second)?.nonce).not.toBe(claimsOf(first)?.nonce)
+  })
+})
+
+describe('where TLS ends', () => {
+  /** A link whose ends know these bindings of their TLS connections. */
+  async function over(
+    mode: 'mtls' | 'tls',
+    [near, far]: readonly [string | undefined, string | undefined],
+  ) {
+    const claim = (peerName: string, channelBinding: string | undefined) => ({
+      mode,
+      peerName: mode === 'mtls' ? peerName : undefined,
+      ...(channelBinding !== undefined && { channelBinding }),
+    })
+    const cell = cells.cell('site-1', {
+      dialler: claim('site-1', far),
+      listener: claim('server', near),
+    })
+    const connector = await cells.link(cell, { proofs: true })
+    const covers: boolean[] = []
+    const createShare = (): KeyShare => {
+      const own = createFrameKeyShare()
+      return {
+        share: own.share,
+        agree(share, options) {
+          covers.push(options.coversPayload)
+          return own.agree(share, options)
+        },
+      }
+    }
+    return { site: { cell, connector, link: connector.link! }, createShare, covers }
+  }
+
+  it.each<['mtls' | 'tls', readonly [string | undefined, string | undefined], boolean]>([
+    ['mtls', ['aa', 'aa'], false],
+    ['tls', ['aa', 'aa'], false],
+    ['tls', ['aa', 'bb'], true],
+    ['tls', ['aa', undefined], true],
+    ['tls', [undefined, 'bb'], true],
+    ['mtls', [undefined, undefined], true],
+  ])(
+    'codes cover bodies unless both ends have the same TLS connection: %s %o',
+    async (mode, ends, all) => {
+      const { site, createShare, covers } = await over(mode, ends)
+      await enter(site, {}, createShare)
+      expect(covers).toEqual([all])
+    },
+  )
+
+  it('nobody may be in between where TLS is mutual', async () => {
+    for (const near of ['aa', undefined]) {
+      const { site } = await over('mtls', [near, 'bb'])
+      await expect(enter(site)).rejects.toMatchObject({
+        code: 'ERR_LOGIN_REFUSED',
+        message: expect.stringMatching(/somebody is in between/),
+      })
+      await site.connector[Symbol.asyncDispose]()
+      await expect.poll(() => cells.server.peers.size).toBe(0)
+    }
   })
 })
 

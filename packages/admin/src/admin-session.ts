@@ -48,6 +48,7 @@ export interface OpenSessionOptions extends AbortOptions {
 export interface WaitOptions extends AbortOptions {
   /** Called for every change of status, round or sites, and once at the start. */
   readonly onProgress?: ((observation: JobObservation) => void) | undefined
+  /** Longest time between two looks; the first come sooner. Default 500 ms. */
   readonly pollIntervalMs?: number | undefined
 }
 
@@ -65,6 +66,9 @@ export interface AbortResult {
 
 const CONNECT_TIMEOUT_MS = 20_000
 const POLL_INTERVAL_MS = 500
+const FIRST_POLL_MS = 50
+/** A job that took long is looked at less often: its end is seen at most this part of its time late. */
+const POLL_SHARE = 0.1
 const CLOSE_TIMEOUT_MS = 3_000
 
 /**
@@ -244,6 +248,8 @@ export class AdminSession implements AsyncDisposable {
    */
   async wait(id: string, options: WaitOptions = {}): Promise<JobObservation> {
     const { signal, onProgress, pollIntervalMs = POLL_INTERVAL_MS } = options
+    const { clock } = this.#parts
+    const since = clock.now()
     let shown = ''
     for (;;) {
       const observation = await this.#observeIfReachable(id, signal)
@@ -253,7 +259,8 @@ export class AdminSession implements AsyncDisposable {
         shown = text
         if (observation.status.startsWith('FINISHED')) return observation
       }
-      await abortableDelay(this.#parts.clock, pollIntervalMs, { signal })
+      const due = Math.max(FIRST_POLL_MS, POLL_SHARE * (clock.now() - since))
+      await abortableDelay(clock, Math.min(pollIntervalMs, due), { signal })
     }
   }
 

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path'
 import type { Clock } from '@hanse/contract'
 import { formatFingerprint } from '@hanse/pki'
 import type { AnyParticipant, Project } from './project/project.ts'
+import { KeySupply } from './run/key-supply.ts'
 import { makeKit } from './run/make-kit.ts'
 import { openCa } from './run/open-ca.ts'
 import { kitsToMake, type PlannedKit, planKits } from './run/planned-kit.ts'
@@ -69,6 +70,9 @@ export async function provision(
   const planned = await planKits(project, options.projectFileDirectory ?? '.')
   const folder = await ProjectFolder.open(resolve(options.outDirectory, project.name))
   await using _lock = await folder.lock()
+  const isFirstRun = !(await exists(folder.statePath))
+  // Begun now: the first run makes the authority meanwhile.
+  const keys = new KeySupply(isFirstRun ? planned.length : 0)
   const state = await openCa(project, planned, folder, {
     passphrase: options.passphrase,
     configDirectory: options.configDirectory,
@@ -77,7 +81,7 @@ export async function provision(
 
   const toMake = kitsToMake(planned, state.issued, options.reissue ?? [])
   const prod =
-    toMake.length === 0 ? undefined : await issueKits(project, toMake, state, folder, now)
+    toMake.length === 0 ? undefined : await issueKits(project, toMake, keys, state, folder, now)
 
   const warnings = [...project.warnings, ...expiryWarnings(state, planned, now)]
   if (await exists(folder.stockStatePath))
@@ -112,12 +116,14 @@ export async function provision(
 async function issueKits(
   project: Project,
   toMake: readonly PlannedKit[],
+  keys: KeySupply,
   state: ProvisionState,
   folder: ProjectFolder,
   now: number,
 ): Promise<string> {
-  const made = await Promise.all(toMake.map((planned) => makeKit(project, planned, state, now)))
-  const prod = await folder.writeKits(made)
+  const { prod, made } = await folder.writeKits(toMake, async (planned) =>
+    makeKit(project, planned, await keys.take(), state, now),
+  )
   for (const { participant, facts, certificate } of made)
     state.issued.set(participant.name, {
       type: participant.type,

@@ -1,10 +1,4 @@
-import {
-  type Certificate,
-  generatePrivateKey,
-  issueLeaf,
-  type LeafProfile,
-  type PrivateKey,
-} from '@hanse/pki'
+import { type Certificate, issueLeaf, type LeafProfile, type PrivateKey } from '@hanse/pki'
 import { kitEntries } from '../kit/kit-entries.ts'
 import { type KitEntry, KitFile, secretEntry, textEntry } from '../kit/kit-layout.ts'
 import { manifestEntries } from '../kit/manifest.ts'
@@ -38,16 +32,16 @@ const PROFILES: Readonly<Record<AnyParticipant['type'], LeafProfile>> = {
   },
 }
 
-/** Makes one kit with a new key (`spec/provision.md` §3, §4). Many at once make their keys on all cores. */
-export async function makeKit(
+/** Makes one kit (`spec/provision.md` §3, §4). @param key the participant's own, new */
+export function makeKit(
   project: Project,
   planned: PlannedKit,
+  key: PrivateKey,
   { root, caKey }: { readonly root: Certificate; readonly caKey: PrivateKey },
   now: number,
-): Promise<MadeKit> {
+): MadeKit {
   const { participant, customCa } = planned
   const { name, type } = participant
-  const key = await generatePrivateKey()
   const certificate = issueLeaf(root, caKey, {
     commonName: name,
     organization: participant.org,

@@ -1,9 +1,11 @@
 import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { KitEntry } from '../kit/kit-layout.ts'
 import { ProvisionError } from '../provision-error.ts'
 import { writeNewFile } from '../state/write-file.ts'
 import type { MadeKit } from './make-kit.ts'
+import type { PlannedKit } from './planned-kit.ts'
 
 /** `<out>/<project>`: the numbered folders with kits, and the state. One run at a time works in it. */
 export class ProjectFolder {
@@ -66,19 +68,43 @@ export class ProjectFolder {
     return undefined
   }
 
-  /** Writes kits into the next `prod_NN`: beside it first, then moved there as one step. */
-  async writeKits(kits: readonly MadeKit[]): Promise<string> {
+  /**
+   * Makes kits and writes them into the next `prod_NN`: beside it first, then moved there as one step. One kit a core
+   * is under way: more keys at once would only keep files waiting for a thread.
+   * @returns the kits in the order of `planned`
+   */
+  async writeKits(
+    planned: readonly PlannedKit[],
+    make: (planned: PlannedKit) => Promise<MadeKit>,
+  ): Promise<{ readonly prod: string; readonly made: readonly MadeKit[] }> {
     const prod = await this.#nextProd()
     const work = await mkdtemp(join(this.path, '.wip-'))
     try {
-      for (const { participant, entries } of kits)
-        await writeKit(join(work, participant.name), entries)
+      const made: MadeKit[] = []
+      const queue = [...planned.entries()]
+      const takeTurns = async () => {
+        for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+          const [i, plan] = next
+          const kit = await make(plan)
+          await writeKit(join(work, kit.participant.name), kit.entries)
+          made[i] = kit
+        }
+      }
+      const turns = Array.from({ length: availableParallelism() }, () =>
+        takeTurns().catch((error: unknown) => {
+          queue.length = 0
+          throw error
+        }),
+      )
+      // All of them have stopped writing before anything is moved or removed.
+      const failed = (await Promise.allSettled(turns)).find(({ status }) => status === 'rejected')
+      if (failed?.status === 'rejected') throw failed.reason
       await rename(work, join(this.path, prod))
+      return { prod, made }
     } catch (error) {
       await rm(work, { recursive: true, force: true })
       throw error
     }
-    return prod
   }
 
   /** The number after the highest one in use; two digits, as stock has it. */

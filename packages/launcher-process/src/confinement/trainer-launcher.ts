@@ -40,6 +40,8 @@ export interface TrainerLauncherComponents {
   readonly packages: readonly ClientPackage[]
   /** Default: what is found in the system's folders. */
   readonly tools?: ConfinementTools | undefined
+  /** What these tools can do, if somebody tries it already; a failure is that of the first launch. */
+  readonly detection?: Promise<ConfinementReport> | undefined
 }
 
 export interface TrainerLauncher {
@@ -60,7 +62,7 @@ export interface TrainerLauncher {
 export function createTrainerLauncher(components: TrainerLauncherComponents): TrainerLauncher {
   const tools = components.tools ?? findConfinementTools()
   const { logger, packages } = components
-  let detection: Promise<ConfinementReport> | undefined
+  let { detection } = components
   const detect = (): Promise<ConfinementReport> => (detection ??= detectWith(tools))
 
   return {

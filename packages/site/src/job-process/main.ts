@@ -4,7 +4,12 @@ import { createCell } from '@hanse/cellnet'
 import { systemClock } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
-import { createTrainerLauncher, findClientPackages, openParentPipe } from '@hanse/launcher-process'
+import {
+  createTrainerLauncher,
+  detectConfinement,
+  findClientPackages,
+  openParentPipe,
+} from '@hanse/launcher-process'
 import { createLearningCodecs, edgeCodecs } from '@hanse/learning'
 import { createPinoLogger, isLogLevel } from '@hanse/logger-pino'
 import { adminCodecs, jobCell, platformCodecs } from '@hanse/session'
@@ -16,6 +21,9 @@ setFlagsFromString('--external-memory-accounted-in-global-limit')
 
 // The process of one job at a site, its site at the other end of the pipe. It may wait long for its job.
 const parent = openParentPipe()
+// The job's first trainer need not wait for it.
+const detection = detectConfinement()
+detection.catch(() => undefined)
 const folder = await parent.assignment()
 process.chdir(folder)
 const run = await readSiteRunFile(folder)
@@ -37,6 +45,7 @@ const link = cell.adopt(pipeConnection(parent.stream, { name: 'site', clock }), 
 await link.ready
 const launcher = createTrainerLauncher({
   logger,
+  detection,
   packages: findClientPackages('@hanse/client', import.meta.url),
 })
 const setLogLevel = (level: string) => {

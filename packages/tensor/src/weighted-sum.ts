@@ -1,12 +1,16 @@
 import { numberToBfloat16 } from './bfloat16.ts'
 import { allocate, type DType, holdsDType, kindOf, lanesOf, type TypedArray } from './dtype.ts'
 import { type NumberArray, toNumbers } from './numbers.ts'
+import { type ArenaTenant, type ArenaValues, type SumArena, sumArena } from './simd/sum-arena.ts'
+import { CAPACITY } from './simd/sum-kernels.ts'
 import { TensorError } from './tensor-error.ts'
 
 /** 2^27 + 1: splits a float64 into two halves whose products are exact. */
 const SPLITTER = 134_217_729
 /** Past this the split overflows; results that large need no last bit. */
 const SPLIT_LIMIT = 2 ** 996
+/** Below this, calling the vector kernels costs more than they save. */
+const MIN_VECTOR_LENGTH = 256
 
 /**
  * The weighted mean Σ w·v / Σ w of one block of elements, over as many contributions as are added.
@@ -18,31 +22,45 @@ const SPLIT_LIMIT = 2 ** 996
  * that one rounding is at most n·2^-52 of Σ|w·v| / Σ w. Where every partial sum is representable the
  * mean is exact but for its final division and rounding.
  *
+ * Blocks of 256 to 131,072 entries go through the vector kernels of `simd/`, which give the same bits as the
+ * plain loops here. Their memory holds the sums of one block: several that are added to in turn push each other out.
+ *
  * Infinities and NaN follow IEEE 754. The bits depend on the order of `add` calls (they can differ in the
  * last place), so callers add in a fixed order.
  */
 export class WeightedSum {
   /** Of the result. */
   readonly dtype: DType
-  readonly #sum: Float64Array
+  readonly #length: number
+  readonly #isExact: boolean
+  readonly #useVectors: boolean
+  readonly #tenant: ArenaTenant
+  /** Where the sums are: nowhere while they are all -0, in our own arrays, or with the vector kernels. */
+  #place: 'nowhere' | 'own' | 'arena' = 'nowhere'
+  #ownSum: Float64Array | undefined
   /** What the sums lost to rounding; only for results that have float64's precision. */
-  readonly #lost: Float64Array | undefined
+  #ownLost: Float64Array | undefined
   #weight = 0
   #weightLost = 0
 
   /**
    * @param dtype of the result: a float or complex type
    * @param length elements of the block
+   * @param options.plain no vector kernels, for comparison
    */
-  constructor(dtype: DType, length: number) {
+  constructor(dtype: DType, length: number, options: { readonly plain?: boolean } = {}) {
     if (kindOf(dtype) !== 'float' && kindOf(dtype) !== 'complex')
       throw new TensorError('ERR_TENSOR_DTYPE', `a mean cannot be held in ${dtype}`)
     this.dtype = dtype
-    this.dtype = dtype
-    // Negative zero is what adding leaves untouched: a mean of -0 is -0, as in NumPy.
-    this.#sum = new Float64Array(length * lanesOf(dtype)).fill(-0)
-    if (dtype === 'float64' || dtype === 'complex128')
-      this.#lost = new Float64Array(this.#sum.length)
+    this.#length = length * lanesOf(dtype)
+    this.#isExact = dtype === 'float64' || dtype === 'complex128'
+    this.#useVectors =
+      options.plain !== true && this.#length >= MIN_VECTOR_LENGTH && this.#length <= CAPACITY
+    this.#tenant = {
+      leave: () => {
+        if (this.#place === 'arena') this.#moveOut()
+      },
+    }
   }
 
   /** Σ w so far. */
@@ -76,12 +94,16 @@ export class WeightedSum {
         `${dtype} cannot be added to a sum of ${this.dtype}`,
       )
     const stride = lanes / lanesOf(dtype)
-    if (values.length * stride !== this.#sum.length)
-      throw new RangeError(`expected ${this.#sum.length / stride} values, got ${values.length}`)
-    const numbers = toNumbers(dtype, values)
+    if (values.length * stride !== this.#length)
+      throw new RangeError(`expected ${this.#length / stride} values, got ${values.length}`)
     const factor = options.preweighted === true ? 1 : weight
-    if (this.#lost === undefined) this.#addPlain(numbers, factor, stride)
-    else this.#addExact(this.#lost, numbers, factor, stride)
+    const numbers = toVectors(dtype, values, this.#isExact)
+    const arena = numbers !== undefined && stride === 1 ? this.#moveIn() : undefined
+    if (arena === undefined) this.#addHere(toNumbers(dtype, values), factor, stride)
+    else if (numbers instanceof Float64Array) {
+      const { high, low, limit } = splitWeight(factor)
+      arena.addExact(numbers, factor, high, low, limit)
+    } else arena.add(numbers!, factor)
     const total = this.#weight + weight
     this.#weightLost += sumError(this.#weight, weight, total)
     this.#weight = total
@@ -103,8 +125,8 @@ export class WeightedSum {
   meanInto(target: TypedArray): void {
     if (!holdsDType(this.dtype, target))
       throw new TensorError('ERR_TENSOR_DTYPE', `the target is no array of ${this.dtype} elements`)
-    if (target.length !== this.#sum.length)
-      throw new RangeError(`expected room for ${this.#sum.length} values, got ${target.length}`)
+    if (target.length !== this.#length)
+      throw new RangeError(`expected room for ${this.#length} values, got ${target.length}`)
     this.#divided(this.#weight, this.#weightLost, target)
   }
 
@@ -115,25 +137,64 @@ export class WeightedSum {
 
   /** Forgets everything added, to use the same memory for the next block. */
   reset(): void {
-    this.#sum.fill(-0)
-    this.#lost?.fill(0)
+    this.#place = 'nowhere'
     this.#weight = 0
     this.#weightLost = 0
   }
 
-  #addPlain(values: NumberArray, weight: number, stride: number): void {
-    const sum = this.#sum
-    if (stride === 1) for (let i = 0; i < sum.length; i++) sum[i]! += weight * values[i]!
+  /** The vector kernels with our sums in them, where there are any. */
+  #moveIn(): SumArena | undefined {
+    const arena = this.#useVectors ? sumArena() : undefined
+    if (arena === undefined || this.#place === 'arena') return arena
+    arena.enter(this.#tenant, this.#length)
+    if (this.#place === 'own') arena.load(this.#ownSum!, this.#ownLost)
+    this.#place = 'arena'
+    return arena
+  }
+
+  #moveOut(): void {
+    const sums = this.#sums()
+    const own = this.#own()
+    if (this.#place === 'own') return
+    // Negative zero is what adding leaves untouched: a mean of -0 is -0, as in NumPy.
+    if (sums === undefined) own.sum.fill(-0)
+    else own.sum.set(sums.sum)
+    if (sums?.lost === undefined) own.lost?.fill(0)
+    else own.lost?.set(sums.lost)
+    this.#place = 'own'
+  }
+
+  /** Own arrays: made when they are first needed. */
+  #own(): Sums {
+    this.#ownSum ??= new Float64Array(this.#length)
+    if (this.#isExact) this.#ownLost ??= new Float64Array(this.#length)
+    return { sum: this.#ownSum, lost: this.#ownLost }
+  }
+
+  /** Where the sums are now; `undefined` while they are all -0. */
+  #sums(): Sums | undefined {
+    if (this.#place === 'nowhere') return undefined
+    if (this.#place === 'own') return this.#own()
+    const arena = sumArena()! // it holds our sums
+    return { sum: arena.sums(), lost: this.#isExact ? arena.lost() : undefined }
+  }
+
+  #addHere(values: NumberArray, weight: number, stride: number): void {
+    this.#moveOut()
+    const { sum, lost } = this.#own()
+    if (lost !== undefined) this.#addExact(sum, lost, values, weight, stride)
+    else if (stride === 1) for (let i = 0; i < sum.length; i++) sum[i]! += weight * values[i]!
     else for (let i = 0; i < values.length; i++) sum[i * stride]! += weight * values[i]!
   }
 
-  #addExact(lost: Float64Array, values: NumberArray, weight: number, stride: number): void {
-    const sum = this.#sum
-    // The weight's halves are the same for all elements.
-    const scaled = SPLITTER * weight
-    const weightHigh = scaled - (scaled - weight)
-    const weightLow = weight - weightHigh
-    const splittable = weight < SPLIT_LIMIT
+  #addExact(
+    sum: Float64Array,
+    lost: Float64Array,
+    values: NumberArray,
+    weight: number,
+    stride: number,
+  ): void {
+    const { high: weightHigh, low: weightLow, limit } = splitWeight(weight)
     for (let i = 0; i < values.length; i++) {
       const at = i * stride
       const value = values[i]!
@@ -144,7 +205,7 @@ export class WeightedSum {
       // Dekker's product and Knuth's sum: both errors are exact float64 numbers.
       const part = after - before
       let error = before - (after - part) + (product - part)
-      if (splittable && value < SPLIT_LIMIT && value > -SPLIT_LIMIT) {
+      if (value < limit && value > -limit) {
         const valueScaled = SPLITTER * value
         const high = valueScaled - (valueScaled - value)
         const low = value - high
@@ -156,13 +217,16 @@ export class WeightedSum {
   }
 
   #newArray(): TypedArray {
-    return allocate(this.dtype, this.#sum.length / lanesOf(this.dtype))
+    return allocate(this.dtype, this.#length / lanesOf(this.dtype))
   }
 
   #divided(weight: number, weightLost: number, out: TypedArray): TypedArray {
     if (this.#weight === 0) throw new RangeError('nothing was added')
-    const sum = this.#sum
-    const lost = this.#lost
+    if (!this.#isExact && this.#place === 'arena' && out instanceof Float32Array) {
+      sumArena()!.meanInto(out, weight + weightLost) // it holds our sums
+      return out
+    }
+    const { sum, lost } = this.#sums()! // something was added
     if (lost === undefined) {
       const total = weight + weightLost
       if (this.dtype === 'bfloat16')
@@ -180,6 +244,35 @@ export class WeightedSum {
     }
     return out
   }
+}
+
+interface Sums {
+  readonly sum: Float64Array
+  readonly lost: Float64Array | undefined
+}
+
+/** What the vector kernels take as it is; the values of other types go through the plain loops. */
+function toVectors(
+  dtype: DType,
+  values: TypedArray,
+  isExact: boolean,
+): ArenaValues | Float64Array | undefined {
+  if (isExact) return values instanceof Float64Array ? values : undefined
+  if (values instanceof Float32Array) return { dtype: 'float32', values }
+  if (dtype === 'bfloat16' && values instanceof Uint16Array) return { dtype, values }
+  if (dtype !== 'float16') return undefined
+  return { dtype, values: new Uint16Array(values.buffer, values.byteOffset, values.length) }
+}
+
+/** The weight's halves, the same for all values, and the size below which values may be split too. */
+function splitWeight(weight: number): {
+  readonly high: number
+  readonly low: number
+  readonly limit: number
+} {
+  const scaled = SPLITTER * weight
+  const high = scaled - (scaled - weight)
+  return { high, low: weight - high, limit: weight < SPLIT_LIMIT ? SPLIT_LIMIT : 0 }
 }
 
 /** `dividend - quotient * divisor`, exact unless something overflows (then NaN or infinite). */

@@ -222,9 +222,17 @@ export class WeightedSum {
 
   #divided(weight: number, weightLost: number, out: TypedArray): TypedArray {
     if (this.#weight === 0) throw new RangeError('nothing was added')
-    if (!this.#isExact && this.#place === 'arena' && out instanceof Float32Array) {
-      sumArena()!.meanInto(out, weight + weightLost) // it holds our sums
-      return out
+    if (this.#place === 'arena') {
+      const arena = sumArena()! // it holds our sums
+      if (!this.#isExact && out instanceof Float32Array) {
+        arena.meanInto(out, weight + weightLost)
+        return out
+      }
+      if (out instanceof Float64Array) {
+        const { high, low } = splitWeight(weight)
+        arena.exactMeanInto(out, weight, high, low, weightLost)
+        return out
+      }
     }
     const { sum, lost } = this.#sums()! // something was added
     if (lost === undefined) {

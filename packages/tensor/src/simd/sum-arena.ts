@@ -2,6 +2,7 @@ import {
   CAPACITY,
   createSumKernels,
   LOST,
+  OUT,
   RAW,
   SLOT_BYTES,
   SLOTS,
@@ -35,6 +36,7 @@ export class SumArena {
   readonly #slots: readonly Float32Array[]
   readonly #doubles: Float64Array
   readonly #raw: Uint16Array
+  readonly #out: { readonly float32: Float32Array; readonly float64: Float64Array }
   readonly #weights: number[] = []
   #tenant: ArenaTenant | undefined
   #length = 0
@@ -51,6 +53,10 @@ export class SumArena {
     )
     this.#doubles = new Float64Array(buffer, VALUES, CAPACITY)
     this.#raw = new Uint16Array(buffer, RAW, CAPACITY)
+    this.#out = {
+      float32: new Float32Array(buffer, OUT, CAPACITY),
+      float64: new Float64Array(buffer, OUT, CAPACITY),
+    }
   }
 
   /** Makes room for a tenant with sums of -0. Who was there leaves; the tenant itself just begins anew. */
@@ -71,6 +77,7 @@ export class SumArena {
 
   /** Adds to sums without `lost`. */
   add({ dtype, values }: ArenaValues, weight: number): void {
+    if (this.#weights.length === SLOTS) this.#flush()
     const slot = this.#weights.length
     if (dtype === 'float32') this.#slots[slot]!.set(values)
     else {
@@ -81,7 +88,6 @@ export class SumArena {
       widen(slot * SLOT_BYTES, end)
     }
     this.#weights.push(weight)
-    if (this.#weights.length === SLOTS) this.#flush()
   }
 
   /** Adds to sums with `lost`. The halves of the weight and the limit are those of `WeightedSum`. */
@@ -112,11 +118,26 @@ export class SumArena {
     return this.#lost.subarray(0, this.#length)
   }
 
-  /** Writes every sum over `total` into `target`, rounded once. */
-  meanInto(target: Float32Array, total: number): void {
-    this.#flush()
-    this.#kernels.meanFloat32(this.#end(), total)
-    target.set(this.#slots[0]!.subarray(0, this.#length))
+  /** Writes every sum over `divisor` into `target`, rounded once; for sums without `lost`. */
+  meanInto(target: Float32Array, divisor: number): void {
+    const count = this.#weights.length
+    const kernel = this.#isFresh
+      ? this.#kernels.meanStart[count - 1]! // a tenant with nothing added asks for no mean
+      : this.#kernels.mean[count]!
+    kernel(this.#end(), divisor, ...this.#weights)
+    target.set(this.#out.float32.subarray(0, this.#length))
+  }
+
+  /** The same for sums with `lost`; the divisor's halves are those of `WeightedSum`. */
+  exactMeanInto(
+    target: Float64Array,
+    divisor: number,
+    high: number,
+    low: number,
+    divisorLost: number,
+  ): void {
+    this.#kernels.meanFloat64(this.#end(), divisor, high, low, divisorLost)
+    target.set(this.#out.float64.subarray(0, this.#length))
   }
 
   #flush(): void {

@@ -19,6 +19,7 @@ import {
   ltF64,
   mulF32,
   mulF64,
+  notEqualF64,
   or,
   promote,
   select,
@@ -50,8 +51,10 @@ export const SUM = 0
 export const LOST: number = SUM + CAPACITY * 8 + GAP
 export const VALUES: number = LOST + CAPACITY * 8 + GAP
 export const SLOT_BYTES: number = CAPACITY * 4 + GAP
+/** What comes out: float32 or float64. */
+export const OUT: number = VALUES + SLOTS * SLOT_BYTES
 /** 16-bit values as they came. */
-export const RAW: number = VALUES + SLOTS * SLOT_BYTES
+export const RAW: number = OUT + CAPACITY * 8 + GAP
 const PAGES = Math.ceil((RAW + CAPACITY * 2) / PAGE)
 
 /** 2^27 + 1, as in the plain loop. */
@@ -65,39 +68,90 @@ export interface SumKernels {
   readonly start: readonly ((sumEnd: number, ...weights: number[]) => void)[]
   /** One contribution in float64, with the errors of product and sum; halves of the weight, limit of what is split. */
   addExact(sumEnd: number, weight: number, high: number, low: number, limit: number): void
-  /** Quotients of the sums as float32 into the first slot. */
-  meanFloat32(sumEnd: number, total: number): void
+  /**
+   * `mean0` … `mean4`: quotients of the sums, and of what so many slots add to them, as float32; the sums stay as they
+   * are. `meanStart1` … as with `start`.
+   */
+  readonly mean: readonly ((sumEnd: number, total: number, ...weights: number[]) => void)[]
+  readonly meanStart: readonly ((sumEnd: number, total: number, ...weights: number[]) => void)[]
+  /** Quotients of exact sums as float64: the divisor, its halves, and what it lost to rounding. */
+  meanFloat64(sumEnd: number, divisor: number, high: number, low: number, lost: number): void
   /** Raw values as float32 into a slot: its offset, and the end of the raw values. */
   widenFloat16(slotOffset: number, rawEnd: number): void
   widenBfloat16(slotOffset: number, rawEnd: number): void
 }
 
-/** Four entries a turn: sums stay in registers while all slots are added to them. */
-function addSlots(slots: number, fresh: boolean): WasmFunction {
-  const sumEnd = 0
-  const weight = (slot: number) => 1 + slot
-  const vector = (slot: number) => 1 + slots + slot
-  const sumAt = 1 + 2 * slots
-  const valueAt = sumAt + 1
-  const sum = valueAt + 1
-  const half = (index: 0 | 1): Code => [
+/** Two entries of a sum with the slots added to it. Registers of the slots' weights begin at local `vectors`. */
+function total(slots: number, fresh: boolean, index: 0 | 1, locals: SumLocals): Code {
+  const { sum, sumAt, valueAt, vectors } = locals
+  return [
     ...set(sum, fresh ? doubles(-0) : load(get(sumAt), SUM + index * 16)),
     ...Array.from({ length: slots }, (_, slot) => {
       const values = loadHalf(get(valueAt), VALUES + slot * SLOT_BYTES + index * 8)
-      return set(sum, addF64(get(sum), mulF64(get(vector(slot)), promote(values))))
+      return set(sum, addF64(get(sum), mulF64(get(vectors + slot), promote(values))))
     }).flat(),
-    ...store(get(sumAt), SUM + index * 16, get(sum)),
+  ]
+}
+
+interface SumLocals {
+  readonly sum: number
+  readonly sumAt: number
+  readonly valueAt: number
+  readonly vectors: number
+}
+
+/** Every parameter from number `first` on as a vector, in the locals from `vectors` on. */
+function splatted(first: number, vectors: number, count: number): Code {
+  return Array.from({ length: count }, (_, i) => set(vectors + i, splatF64(get(first + i)))).flat()
+}
+
+/** Four entries a turn: sums stay in registers while all slots are added to them. */
+function addSlots(slots: number, fresh: boolean): WasmFunction {
+  const [sumEnd, weights, vectors, sumAt] = [0, 1, 1 + slots, 1 + 2 * slots] as const
+  const locals = { sum: sumAt + 2, sumAt, valueAt: sumAt + 1, vectors }
+  const half = (index: 0 | 1): Code => [
+    ...total(slots, fresh, index, locals),
+    ...store(get(sumAt), SUM + index * 16, get(locals.sum)),
   ]
   return {
     name: `${fresh ? 'start' : 'add'}${slots}`,
     parameters: [I32, ...Array<number>(slots).fill(F64)],
     locals: [...Array<number>(slots).fill(V128), I32, I32, V128],
     body: [
-      ...Array.from({ length: slots }, (_, slot) =>
-        set(vector(slot), splatF64(get(weight(slot)))),
-      ).flat(),
+      ...splatted(weights, vectors, slots),
       ...loopWhileLess(
-        [...half(0), ...half(1), ...set(valueAt, addI32(get(valueAt), i32(16)))],
+        [...half(0), ...half(1), ...set(locals.valueAt, addI32(get(locals.valueAt), i32(16)))],
+        tee(sumAt, addI32(get(sumAt), i32(32))),
+        get(sumEnd),
+      ),
+    ],
+  }
+}
+
+/** The same with a division instead of storing: the last contributions' sums never see memory. */
+function meanOfSlots(slots: number, fresh: boolean): WasmFunction {
+  const [sumEnd, divisor, vectors] = [0, 1, 2 + slots] as const
+  const sumAt = vectors + 1 + slots
+  // The first of the vectors is the divisor.
+  const locals = { sum: sumAt + 2, sumAt, valueAt: sumAt + 1, vectors: vectors + 1 }
+  const quotients = sumAt + 3
+  const half = (index: 0 | 1): Code => [
+    ...total(slots, fresh, index, locals),
+    ...set(quotients + index, demote(divF64(get(locals.sum), get(vectors)))),
+  ]
+  return {
+    name: `${fresh ? 'meanStart' : 'mean'}${slots}`,
+    parameters: [I32, F64, ...Array<number>(slots).fill(F64)],
+    locals: [...Array<number>(1 + slots).fill(V128), I32, I32, V128, V128, V128],
+    body: [
+      ...splatted(divisor, vectors, 1 + slots),
+      ...loopWhileLess(
+        [
+          ...half(0),
+          ...half(1),
+          ...store(get(locals.valueAt), OUT, halves(get(quotients), get(quotients + 1))),
+          ...set(locals.valueAt, addI32(get(locals.valueAt), i32(16))),
+        ],
         tee(sumAt, addI32(get(sumAt), i32(32))),
         get(sumEnd),
       ),
@@ -184,22 +238,63 @@ function addExact(): WasmFunction {
   }
 }
 
-function meanFloat32(): WasmFunction {
-  const [sumEnd, total, divisor, sumAt, outAt] = [0, 1, 2, 3, 4]
-  const quotients = (index: 0 | 1) =>
-    demote(divF64(load(get(sumAt), SUM + index * 16), get(divisor)))
+/** `WeightedSum`'s division of exact sums, two entries at once. */
+function meanFloat64(): WasmFunction {
+  const [sumEnd, divisor, high, low, divisorLost] = [0, 1, 2, 3, 4] as const
+  const [d, dHigh, dLow, dLost, at, sum, quotient, product, scaled, qHigh, qLow, rest, corrected] =
+    [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17] as const
   return {
-    name: 'meanFloat32',
-    parameters: [I32, F64],
-    locals: [V128, I32, I32],
+    name: 'meanFloat64',
+    parameters: [I32, F64, F64, F64, F64],
+    locals: [V128, V128, V128, V128, I32, ...Array<number>(8).fill(V128)],
     body: [
-      ...set(divisor, splatF64(get(total))),
+      ...set(d, splatF64(get(divisor))),
+      ...set(dHigh, splatF64(get(high))),
+      ...set(dLow, splatF64(get(low))),
+      ...set(dLost, splatF64(get(divisorLost))),
       ...loopWhileLess(
         [
-          ...store(get(outAt), VALUES, halves(quotients(0), quotients(1))),
-          ...set(outAt, addI32(get(outAt), i32(16))),
+          ...set(sum, load(get(at), SUM)),
+          ...set(quotient, divF64(get(sum), get(d))),
+          ...set(product, mulF64(get(quotient), get(d))),
+          ...set(scaled, mulF64(SPLITTER, get(quotient))),
+          ...set(qHigh, subF64(get(scaled), subF64(get(scaled), get(quotient)))),
+          ...set(qLow, subF64(get(quotient), get(qHigh))),
+          ...set(
+            rest,
+            subF64(
+              subF64(get(sum), get(product)),
+              subF64(
+                mulF64(get(qLow), get(dLow)),
+                subF64(
+                  subF64(
+                    subF64(get(product), mulF64(get(qHigh), get(dHigh))),
+                    mulF64(get(qLow), get(dHigh)),
+                  ),
+                  mulF64(get(qHigh), get(dLow)),
+                ),
+              ),
+            ),
+          ),
+          ...set(
+            rest,
+            subF64(addF64(get(rest), load(get(at), LOST)), mulF64(get(quotient), get(dLost))),
+          ),
+          ...set(corrected, addF64(get(quotient), divF64(get(rest), get(d)))),
+          ...store(
+            get(at),
+            OUT,
+            select(
+              get(corrected),
+              get(quotient),
+              and(
+                notEqualF64(get(rest), doubles(0)),
+                ltF64(absF64(get(corrected)), doubles(Infinity)),
+              ),
+            ),
+          ),
         ],
-        tee(sumAt, addI32(get(sumAt), i32(32))),
+        tee(at, addI32(get(at), i32(16))),
         get(sumEnd),
       ),
     ],
@@ -261,7 +356,9 @@ export function createSumKernels(): SumKernels {
     ...counts.map((slots) => addSlots(slots, false)),
     ...counts.map((slots) => addSlots(slots, true)),
     addExact(),
-    meanFloat32(),
+    ...counts.map((slots) => meanOfSlots(slots, true)),
+    ...[0, ...counts].map((slots) => meanOfSlots(slots, false)),
+    meanFloat64(),
     widen('widenFloat16', float16),
     widen('widenBfloat16', bfloat16),
   ]
@@ -269,7 +366,7 @@ export function createSumKernels(): SumKernels {
   // The module's exports are those that are listed above.
   const exports = new WebAssembly.Instance(module).exports as unknown as Omit<
     SumKernels,
-    'add' | 'start'
+    'add' | 'start' | 'mean' | 'meanStart'
   > &
     Record<string, SumKernels['add'][number]>
   return {
@@ -277,7 +374,9 @@ export function createSumKernels(): SumKernels {
     add: counts.map((slots) => exports[`add${slots}`]!),
     start: counts.map((slots) => exports[`start${slots}`]!),
     addExact: exports.addExact,
-    meanFloat32: exports.meanFloat32,
+    mean: [0, ...counts].map((slots) => exports[`mean${slots}`]!),
+    meanStart: counts.map((slots) => exports[`meanStart${slots}`]!),
+    meanFloat64: exports.meanFloat64,
     widenFloat16: exports.widenFloat16,
     widenBfloat16: exports.widenBfloat16,
   }

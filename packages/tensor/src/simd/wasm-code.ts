@@ -83,6 +83,7 @@ export const mulF64: (a: Code, b: Code) => Code = vector(242)
 export const divF64: (a: Code, b: Code) => Code = vector(243)
 export const absF64: (a: Code) => Code = vector(236)
 export const ltF64: (a: Code, b: Code) => Code = vector(73)
+export const notEqualF64: (a: Code, b: Code) => Code = vector(72)
 /** The bits of `a` where `mask` has ones, else those of `b`. */
 export const select: (a: Code, b: Code, mask: Code) => Code = vector(82)
 /** The first two float32 as float64. */

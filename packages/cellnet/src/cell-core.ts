@@ -122,6 +122,7 @@ export class CellCore implements MessagePort {
       deliver: (message) => this.#deliver(message),
       forward: (message) => this.#forward(message),
       refuse: (message, code, reason) => this.#server.refuse(message, code, reason),
+      onRejected: (message, code, reason) => this.#tellUnreachable(message, code, reason),
     })
     this.receive(CHANNEL_CELL, TOPIC_WAY_LOST, (message) => this.#takeWayLost(message))
   }
@@ -344,16 +345,26 @@ export class CellCore implements MessagePort {
     return undefined
   }
 
+  #tellUnreachable(
+    { channel, headers, session }: CellMessage,
+    code: string,
+    reason?: string,
+  ): void {
+    const link = session?.link
+    try {
+      this.#unreachable.get(channel)?.({ headers, returnCode: code, refusal: reason, link })
+    } catch (fault) {
+      const error = textOf(fault)
+      this.#components.logger.error('a handler of unreachable messages failed', { error })
+    }
+  }
+
   #forwardFailed(message: CellMessage, failure: SendFailure): void {
     const { logger } = this.#components
-    const { channel, topic, destination, headers, session } = message
+    const { channel, topic, destination, headers } = message
     const { returnCode, error } = failure
     logger.debug('a message could not be forwarded', { channel, topic, destination, error })
-    try {
-      this.#unreachable.get(channel)?.({ headers, returnCode, link: session?.link })
-    } catch (fault) {
-      logger.error('a handler of unreachable messages failed', { error: textOf(fault) })
-    }
+    this.#tellUnreachable(message, returnCode)
     if (message.type === 'req' && headers.get(HEADER.replyExpected) === true)
       this.#server.sendBack(message, 'comm_error', 'cannot forward')
   }

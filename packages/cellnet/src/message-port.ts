@@ -42,11 +42,13 @@ export interface IncomingPortMessage {
 /** Takes one message. A returned promise holds back the connection: nothing further is read from it. */
 export type PortMessageHandler = (message: IncomingPortMessage) => void | Promise<void>
 
-/** A message for another cell that this cell could not pass on; `spec/transport.md` §4.6. */
+/** A message that this cell could not pass on (`spec/transport.md` §4.6), or that a filter of it refused. */
 export interface UnreachableMessage {
   readonly headers: MessageHeaders
-  /** `target_unreachable` (no route) or another local code. */
-  readonly returnCode: ReturnCode
+  /** `target_unreachable` (no route), another local code, or the filter's. */
+  readonly returnCode: string
+  /** A filter's reason, which the sender may know; sending again would not help. */
+  readonly refusal?: string | undefined
   readonly link: PeerLink | undefined
 }
 
@@ -68,7 +70,7 @@ export interface MessagePort {
    * connection are handed over in the order they arrived, each after the handler of the one before returned.
    */
   receive(channel: string, topic: string, handler: PortMessageHandler): void
-  /** Registers what happens when a message of `channel` could not be forwarded to another cell. */
+  /** Registers what happens when a message of `channel` could not be forwarded, or was refused by a filter. */
   onUnreachable(channel: string, handler: (message: UnreachableMessage) => void): void
   /** Whether there is a next hop for `destination` right now (true for this cell itself). */
   canReach(destination: string): boolean

@@ -44,6 +44,37 @@ async function league(
 const pattern = (length: number): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (7 * i + (i >> 8)) & 255)
 
+describe('a streamed request that a filter refuses', () => {
+  it.each(['server', 'site-2'])(
+    'on its way to %s fails at once, with the reason',
+    async (target) => {
+      const { server, cells } = await league(['site-1', 'site-2'])
+      for (const cell of [server, cells[1]!])
+        cell.handle('aux_communication', 'echo', ({ body }) => ({ body }))
+      server.incoming(({ headers }) =>
+        headers.get('cn__origin') === 'site-1'
+          ? { reject: 'unauthenticated', reason: 'the message carries no token' }
+          : undefined,
+      )
+      // Without an answer this would take as long as the default, a minute and more.
+      const reply = await cells[0]!.request(target, 'aux_communication', 'echo', pattern(3_145_851))
+      expect(reply).toMatchObject({
+        returnCode: 'comm_error',
+        error: 'unauthenticated: the message carries no token',
+      })
+    },
+  )
+
+  it('stays unanswered where the filter drops it', async () => {
+    const { server, cells } = await league(['site-1'])
+    server.incoming(() => ({ drop: 'not now' }))
+    const reply = await cells[0]!.request('server', 'aux_communication', 'echo', 1, {
+      timeoutMs: 50,
+    })
+    expect(reply.returnCode).toBe('timeout')
+  })
+})
+
 describe('streamed channels', () => {
   it.each<[string, FobsValue]>([
     ['nothing', null],

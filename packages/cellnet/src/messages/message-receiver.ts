@@ -23,6 +23,8 @@ export interface MessageReceiverComponents {
   readonly report: ReportMisdeed
   /** Tells the sender of a request why it is not served; quiet for everything else. */
   readonly refuse: (message: CellMessage, returnCode: string, reason: string) => void
+  /** A filter rejected a message whose origin is true; after `refuse`. */
+  readonly onRejected: (message: CellMessage, returnCode: string, reason: string) => void
 }
 
 interface SealedQueue {
@@ -73,7 +75,7 @@ export class MessageReceiver {
   }
 
   #passesFilters(message: CellMessage): boolean {
-    const { self, logger, refuse } = this.#components
+    const { self, logger, refuse, onRejected } = this.#components
     for (const filter of this.#filters) {
       let verdict: ReturnType<IncomingFilter>
       try {
@@ -88,7 +90,10 @@ export class MessageReceiver {
       }
       if (verdict === undefined) continue
       if ('drop' in verdict) logger.debug('message dropped by a filter', { reason: verdict.drop })
-      else refuse(message, verdict.reject, verdict.reason)
+      else {
+        refuse(message, verdict.reject, verdict.reason)
+        onRejected(message, verdict.reject, verdict.reason)
+      }
       return false
     }
     return true

@@ -493,8 +493,8 @@ class CellStreams implements Streams {
       this.#waiters.get(requestId)?.settle(localFailure(target, 'comm_error', error.message))
   }
 
-  /** We are a hop: tell the sender of a chunk that will never be resent. */
-  #onUnreachable({ headers, returnCode }: UnreachableMessage): void {
+  /** We are a hop, or refuse the chunk: tell its sender, if it will never be resent or that would not help. */
+  #onUnreachable({ headers, returnCode, refusal }: UnreachableMessage): void {
     if (headers.get(HEADER.topic) !== STREAM_TOPIC.data) return
     const origin = textHeader(headers, HEADER.origin)
     const destination = textHeader(headers, HEADER.destination)
@@ -503,11 +503,16 @@ class CellStreams implements Streams {
     const type = headers.get(STREAM_HEADER.type)
     if (type !== STREAM_TYPE.chunk && type !== STREAM_TYPE.final) return
     const reliable = headers.get(STREAM_HEADER.reliable) === true
-    if (reliable && headers.get(HEADER.optional) !== true) return
+    if (refusal === undefined && reliable && headers.get(HEADER.optional) !== true) return
     const error = new Map<string, HeaderValue>([
       [STREAM_HEADER.id, id],
       [STREAM_HEADER.type, STREAM_TYPE.error],
-      [STREAM_HEADER.errorText, `stream forwarding to ${destination} failed: ${returnCode}`],
+      [
+        STREAM_HEADER.errorText,
+        refusal === undefined
+          ? `stream forwarding to ${destination} failed: ${returnCode}`
+          : `${returnCode}: ${refusal}`,
+      ],
       [
         STREAM_HEADER.errorType,
         returnCode === 'target_unreachable' ? 'StreamTargetUnreachable' : 'StreamError',

@@ -1,6 +1,12 @@
 import type { KeyObject } from 'node:crypto'
 import { type JsonObject, messageOf } from '@hanse/contract'
-import { type Certificate, parseCertificates, verifyChain, verifyText } from '@hanse/pki'
+import {
+  type Certificate,
+  parseCertificates,
+  personRole,
+  verifyChain,
+  verifyText,
+} from '@hanse/pki'
 import { z } from 'zod'
 import type { JobFiles } from './job-files.ts'
 import { canonicalText, isJsonObject } from './json-object.ts'
@@ -112,9 +118,6 @@ function refusal(code: SignatureCode, place: string, reason: string): Refusal {
   return new Refusal({ ok: false, code, place, reason })
 }
 
-/** Names that certificates of sites and servers carry where people have a role (`spec/provision.md` §7). */
-const NO_ROLES: ReadonlySet<string> = new Set(['', 'client', 'server', 'relay', 'site'])
-
 async function verifySigner(files: JobFiles, options: VerifyJobOptions): Promise<Signer> {
   if (!files.files.has(SIGNATURE_FILE))
     throw refusal('unsigned', SIGNATURE_FILE, 'it is not signed')
@@ -133,8 +136,9 @@ async function verifySigner(files: JobFiles, options: VerifyJobOptions): Promise
   } catch (error) {
     throw refusal('certificate-invalid', SUBMITTER_FILE, messageOf(error))
   }
-  const { commonName: name = '', organization: org = '', role = '', kitMark } = certificate
-  if (NO_ROLES.has(role.toLowerCase()) || (kitMark !== undefined && kitMark.type !== 'admin'))
+  const { commonName: name = '', organization: org = '', kitMark } = certificate
+  const role = personRole(certificate)
+  if (role === '' || (kitMark !== undefined && kitMark.type !== 'admin'))
     throw refusal(
       'signer-not-a-person',
       SUBMITTER_FILE,

@@ -32,6 +32,7 @@ export {
   tokenMac,
 } from './login-proofs.ts'
 export { createMessageCipher, type MessageCipherOptions } from './message-cipher.ts'
+export { personRole } from './person-role.ts'
 export { PkiError, type PkiErrorCode } from './pki-error.ts'
 export { generatePrivateKey, PrivateKey, parsePrivateKey } from './private-key.ts'
 export {

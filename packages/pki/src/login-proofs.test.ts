@@ -54,6 +54,16 @@ describe('login proofs', () => {
     })
   })
 
+  it.each(['client', 'Server', 'relay'])(
+    'take the kind %s for no role of a person',
+    async (kind) => {
+      const place = await identityOf('site-2', ['clientAuth'], kind)
+      const { certificateChain, sign } = loginSigner(place)
+      const given = { certificateChain, expectedName: 'site-2', signature: sign(signed) }
+      expect(verifier.verify(claim(given))).toMatchObject({ name: 'site-2', role: '' })
+    },
+  )
+
   it.each<[string, string, () => Partial<LoginClaim>]>([
     ['another name', 'ERR_CERT_NAME', () => ({ expectedName: 'admin@example.org' })],
     ['use as a server', 'ERR_CERT_USAGE', () => ({ usage: 'server' })],

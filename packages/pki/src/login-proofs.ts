@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import type { Clock } from '@hanse/contract'
 import { parseCertificates } from './certificate.ts'
 import type { Identity } from './identity.ts'
+import { personRole } from './person-role.ts'
 import { PkiError } from './pki-error.ts'
 import type { PrivateKey } from './private-key.ts'
 import { verifySignature } from './signature.ts'
@@ -60,7 +61,7 @@ export function loginVerifier(
       return {
         name: claim.expectedName,
         organization: leaf.organization ?? '',
-        role: leaf.role ?? '',
+        role: personRole(leaf),
         fingerprint: leaf.fingerprint,
       }
     },

@@ -165,6 +165,10 @@ export class FakeControl implements ServerControl {
     return this.jobs.get(id)
   }
 
+  async jobOfToken(token: string) {
+    return token === 'gone' ? { jobId: 'j', deletedAt: 0 } : undefined
+  }
+
   async abortJob(id: string) {
     const job = this.jobs.get(id)
     if (job === undefined) return 'unknown'
@@ -200,6 +204,10 @@ export class FakeControl implements ServerControl {
 
   async jobFiles(id: string) {
     return this.files.get(id) ?? []
+  }
+
+  async jobComponentFiles() {
+    return []
   }
 
   async jobComponents() {

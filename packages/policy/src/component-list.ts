@@ -9,3 +9,14 @@ export function allowsComponent(list: readonly string[], path: string): boolean 
     return prefix.length > 1 && path.startsWith(prefix)
   })
 }
+
+/** True for a component that a place's list has, or if it has no list, or only warns (`class_list_enforcement_mode`). */
+export function isListedComponent(
+  {
+    mode,
+    allowed,
+  }: { readonly mode: 'enforce' | 'warn'; readonly allowed: readonly string[] | undefined },
+  path: string,
+): boolean {
+  return mode === 'warn' || allowed === undefined || allowsComponent(allowed, path)
+}

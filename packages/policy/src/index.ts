@@ -5,7 +5,7 @@ export {
   commandsOf,
   KNOWN_RIGHTS,
 } from './command-category.ts'
-export { allowsComponent } from './component-list.ts'
+export { allowsComponent, isListedComponent } from './component-list.ts'
 export type { Condition, Test } from './condition.ts'
 export {
   type AccessRequest,

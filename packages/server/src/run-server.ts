@@ -19,6 +19,8 @@ import { serveAdmins } from './admin/admin-service.ts'
 import { jobMembersFilter } from './jobs/job-members-filter.ts'
 import { JobService } from './jobs/job-service.ts'
 import { SERVER_JOB_MODULE, ServerJobProcesses } from './jobs/server-job-process.ts'
+import { SiteLogs } from './jobs/site-logs.ts'
+import { Submissions } from './jobs/submissions.ts'
 import { guardMessages } from './link/guard-messages.ts'
 import { listenPatiently } from './link/listen-patiently.ts'
 import { registerMembers } from './link/register-members.ts'
@@ -190,6 +192,16 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
   })
   cell.onPeer('disconnected', ({ fqcn }) => sites.linkLost(fqcn))
 
+  const siteLogs = await SiteLogs.open({
+    store,
+    logger,
+    folder: join(state, 'site-logs'),
+    siteOf({ request }) {
+      const claims = guard.claimsOf(request.cellRequest.headers)
+      return claims?.kind === 'site' ? claims.name : undefined
+    },
+    membersOf: (jobId) => jobs.membersOf(jobId),
+  })
   const ownProperties: PublicProperties = new Map([
     ['__run_num__', ''],
     ['__identity_name__', SERVER_CELL],
@@ -205,6 +217,7 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
         revocations,
         kit,
         store,
+        submissions: await Submissions.open(join(state, 'submissions.json'), store, signer),
         sites,
         disabledSites,
         jobs,
@@ -243,6 +256,7 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
         await audit.append(event)
       },
       recordRefusal,
+      openStream: (offer) => siteLogs.take(offer),
     },
     { uploadFolder: join(state, 'uploads') },
   )

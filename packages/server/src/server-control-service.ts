@@ -28,11 +28,13 @@ import type {
   SiteQuestion,
   SiteStatus,
   SubmissionOutcome,
+  UsedSubmitToken,
 } from './admin/server-control.ts'
 import { acceptJob } from './jobs/accept-job.ts'
 import { LOG_FILE } from './jobs/job-process-protocol.ts'
 import type { JobService } from './jobs/job-service.ts'
 import { logTail } from './jobs/log-tail.ts'
+import { type Submissions, submissionKey } from './jobs/submissions.ts'
 import type { RevocationOutcome, RevocationService } from './revocation/revocation-service.ts'
 import type { DisabledSites } from './sites/disabled-sites.ts'
 import type { SiteRegistry } from './sites/site-registry.ts'
@@ -42,6 +44,7 @@ export interface ServerControlComponents {
   readonly revocations: RevocationService
   readonly kit: ServerKit
   readonly store: JobStore
+  readonly submissions: Submissions
   readonly sites: SiteRegistry
   readonly disabledSites: DisabledSites
   readonly jobs: JobService
@@ -75,9 +78,9 @@ export class ServerControlService implements ServerControl {
   }
 
   async submitJob(submission: JobSubmission): Promise<SubmissionOutcome> {
-    const { kit, store, jobs, now, sites } = this.#components
+    const { kit, store, submissions, jobs, now, sites } = this.#components
     const mayHaveStockSites = () => sites.mayRunStock()
-    const outcome = await acceptJob({ kit, store, now, mayHaveStockSites }, submission)
+    const outcome = await acceptJob({ kit, store, submissions, now, mayHaveStockSites }, submission)
     if (outcome.ok) jobs.wake()
     return outcome
   }
@@ -94,9 +97,28 @@ export class ServerControlService implements ServerControl {
     return this.#components.jobs.abort(id, by)
   }
 
+  async jobOfToken(
+    token: string,
+    submitter: ActingPerson,
+    study: string,
+  ): Promise<UsedSubmitToken | undefined> {
+    const { submissions } = this.#components
+    const earlier = await submissions.find(submissionKey(study, submitter, token))
+    if (earlier === undefined) return undefined
+    return {
+      jobId: earlier.jobId,
+      deletedAt: earlier.state === 'deleted' ? earlier.deletedAt : undefined,
+    }
+  }
+
   async deleteJob(id: string): Promise<'deleted' | 'running' | 'unknown'> {
-    const result = await deleteJob(this.#components.store, id)
-    if (result.deleted) return 'deleted'
+    const { store, submissions, now } = this.#components
+    const job = await store.get(id)
+    const result = await deleteJob(store, id)
+    if (result.deleted) {
+      if (job !== undefined) await submissions.deleted(id, job.meta, now())
+      return 'deleted'
+    }
     return result.code === 'job-running' ? 'running' : 'unknown'
   }
 
@@ -135,15 +157,21 @@ export class ServerControlService implements ServerControl {
   ): Promise<JobLogs> {
     const logs = new Map<string, string>()
     const unavailable = new Map<string, string>()
-    for (const place of places ?? ['server']) {
-      const text = place === 'server' ? await this.#serverLog(id, file) : undefined
+    const kept = await this.#components.store.blobs(id)
+    const sent = kept.map(({ name }) => name).filter((name) => name.startsWith(`LOG_${file}_`))
+    const sitesWithLog = sent.map((name) => name.slice(`LOG_${file}_`.length))
+    for (const place of places ?? ['server', ...sitesWithLog]) {
+      const text =
+        place === 'server'
+          ? await this.#serverLog(id, file)
+          : await this.#siteLog(id, `LOG_${file}_${place}`)
       if (text !== undefined) logs.set(place, text)
       else
         unavailable.set(
           place,
           place === 'server'
             ? `the server has no ${file} of this job`
-            : "a site's logs stay at the site",
+            : 'the site did not send one; logs of a Hanse site stay at the site',
         )
     }
     return { logs, unavailable }
@@ -165,6 +193,12 @@ export class ServerControlService implements ServerControl {
       if (size !== undefined) files.push({ name, source: sourceOfBlob(store, id, blob, size) })
     }
     return files
+  }
+
+  async jobComponentFiles(id: string): Promise<readonly JobFile[]> {
+    const { store } = this.#components
+    const blobs = (await store.blobs(id)).filter(({ name }) => !OWN_BLOBS.has(name))
+    return blobs.map(({ name, size }) => ({ name, source: sourceOfBlob(store, id, name, size) }))
   }
 
   async jobComponents(id: string): Promise<readonly string[]> {
@@ -329,6 +363,12 @@ export class ServerControlService implements ServerControl {
 
   end(how: PlaceEnd): void {
     this.#components.end(how)
+  }
+
+  async #siteLog(id: string, blob: string): Promise<string | undefined> {
+    const { store } = this.#components
+    const isKept = (await store.blobs(id)).some(({ name }) => name === blob)
+    return isKept ? textOfParts(store.readBlob(id, blob)) : undefined
   }
 
   /** The log of a run under way, or of one that is over. */

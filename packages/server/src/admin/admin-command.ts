@@ -45,7 +45,7 @@ export interface GeneralCommand extends CommandDescription {
 }
 
 /** A command whose first word is the id of a job, which must be of the session's study (`spec/admin.md` §11). */
-interface JobCommand extends CommandDescription {
+export interface JobCommand extends CommandDescription {
   readonly kind: 'job'
   run(invocation: JobCommandInvocation): void | Promise<void>
 }

@@ -180,15 +180,17 @@ describe('a session token', () => {
     const server = await startServer()
     const { person, token } = await logIn(server)
     person.credentials = undefined
-    // Its messages are dropped, as in stock: nothing answers.
     const reply = await person.cell.request(
       'server',
       'hci_channel',
       'command',
       writeCommandRequest({ command: 'list_jobs', token, meta: {} }, new Date()),
-      { timeoutMs: 200 },
+      { timeoutMs: 10_000 },
     )
-    expect(reply.returnCode).toBe('timeout')
+    expect(reply).toMatchObject({
+      returnCode: 'comm_error',
+      error: expect.stringContaining('unauthenticated'),
+    })
   })
 })
 
@@ -272,6 +274,22 @@ describe('a command', () => {
     const { person, token } = await logIn(server)
     const { meta } = await person.command(`list_jobs ${options}`, token)
     expect((meta as { jobs: unknown[] }).jobs).toHaveLength(count)
+  })
+
+  it('finds the job of a submit token, and says that it was deleted', async () => {
+    const server = await startServer()
+    server.control.add()
+    const { person, token } = await logIn(server)
+    const unknown = await person.command('list_jobs --submit-token t1', token)
+    expect(unknown.meta).toMatchObject({ status: 'ok', jobs: [] })
+    expect((await person.command('list_jobs --submit-token gone', token)).meta).toMatchObject({
+      status: 'submit_token_job_deleted',
+      code: 'SUBMIT_TOKEN_JOB_DELETED',
+      job_id: 'j',
+      submit_record_state: 'job_deleted',
+      deleted_time: '1970-01-01T00:00:00.000Z',
+    })
+    expect(status(await person.command('list_jobs --submit-token a/b', token))).toBe('syntax_error')
   })
 
   it('gets a syntax error for options that are none', async () => {
@@ -558,6 +576,17 @@ describe('commands about the places of a league', () => {
       expect(status(reply)).toBe('error')
       expect(lastItem(reply)).toEqual(['error', expect.stringMatching(/Hanse/)])
     }
+  })
+
+  it('about studies say that there are none, in the form that stock reads', async () => {
+    const { say } = await boss()
+    expect(lastItem(await say('list_studies'))).toMatchObject(['dict', { studies: [] }])
+    const refused = await say('register_study heart --sites site-1')
+    expect(status(refused)).toBe('ok')
+    expect(lastItem(refused)).toMatchObject([
+      'dict',
+      { error_code: 'STUDIES_NOT_SUPPORTED', message: 'a Hanse server has no studies' },
+    ])
   })
 
   it('are for those to whom the policy grants them', async () => {

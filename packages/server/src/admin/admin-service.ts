@@ -29,7 +29,7 @@ import type { AdminCommand, GeneralCommand, UploadedFile } from './admin-command
 import { type AdminSession, AdminSessions, type Caller } from './admin-sessions.ts'
 import { CommandRecorder, type PersonAct, type RecordEvent } from './command-recorder.ts'
 import { CommandTable } from './command-table.ts'
-import { downloadCommand } from './commands/download-command.ts'
+import { downloadCommands } from './commands/download-command.ts'
 import { infoCommands } from './commands/info-commands.ts'
 import { jobCommands, noSuchJob } from './commands/job-commands.ts'
 import { studyOf } from './commands/job-summary.ts'
@@ -37,6 +37,7 @@ import { leagueCommands } from './commands/league-commands.ts'
 import { placeCommands } from './commands/place-commands.ts'
 import { refusedCommands } from './commands/refused-commands.ts'
 import { siteCommands } from './commands/site-commands.ts'
+import { studyCommands } from './commands/study-commands.ts'
 import { submitCommand } from './commands/submit-command.ts'
 import { systemCommands } from './commands/system-commands.ts'
 import { JobDownloads } from './job-downloads.ts'
@@ -69,6 +70,8 @@ export interface AdminServiceComponents {
   readonly record: RecordEvent
   /** For refusals, which a hostile person can cause without end: `createRefusalRecorder`. Default: `record`. */
   readonly recordRefusal?: ((event: AuditEvent) => void) | undefined
+  /** Decides about pushed streams that are no uploads of people; a cell has one receiver of them. */
+  openStream?(offer: ObjectStreamOffer): Promise<ObjectStreamDecision | undefined>
 }
 
 export interface AdminServiceOptions {
@@ -133,12 +136,13 @@ class AdminService implements AsyncDisposable {
       ...this.#sessionCommands(),
       ...jobCommands(control),
       submitCommand(control),
-      downloadCommand(control, this.#downloads),
+      ...downloadCommands(control, this.#downloads),
       ...placeCommands(control),
       ...infoCommands(control),
       ...siteCommands(control),
       ...systemCommands(control),
       ...leagueCommands(control),
+      ...studyCommands(),
       ...refusedCommands(),
     ])
     cell.handle(PEOPLE.channel, '*', (request, { signal }) => this.#onCommand(request, signal))
@@ -450,7 +454,7 @@ class AdminService implements AsyncDisposable {
 
   /** Decides about an upload before its bytes are taken; runs the command when they all have come. */
   async #onUpload(offer: ObjectStreamOffer): Promise<ObjectStreamDecision | undefined> {
-    if (offer.channel !== PEOPLE.uploadChannel) return undefined
+    if (offer.channel !== PEOPLE.uploadChannel) return this.#components.openStream?.(offer)
     const request = offer.request.cellRequest
     const caller = this.#components.callerOf(request)
     const reply = new ReplyBuilder()

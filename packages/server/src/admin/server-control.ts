@@ -13,12 +13,22 @@ export interface JobSubmission {
   readonly study: string
   /** Free properties of the person's tool; go into the job's meta. */
   readonly customProperties: JsonObject
+  /** Makes the submission one that can be repeated without making a second job. */
+  readonly submitToken?: string | undefined
 }
 
 export type SubmissionOutcome =
   | { readonly ok: true; readonly jobId: string }
   /** Every problem that the person can mend, each one sentence. */
   | { readonly ok: false; readonly problems: readonly string[] }
+  /** The submit token was used before: for other content, or for a job that was deleted since. */
+  | { readonly ok: false; readonly usedFor: UsedSubmitToken }
+
+export interface UsedSubmitToken {
+  readonly jobId: string
+  /** Milliseconds since the epoch; absent if the job is there, with other content. */
+  readonly deletedAt?: number | undefined
+}
 
 /** What a person's wish to end a job came to. */
 export type AbortOutcome =
@@ -141,6 +151,12 @@ export interface ServerControl {
   abortJob(id: string, by: ActingPerson): Promise<AbortOutcome>
   deleteJob(id: string, by: ActingPerson): Promise<'deleted' | 'running' | 'unknown'>
   cloneJob(id: string, by: ActingPerson): Promise<SubmissionOutcome>
+  /** The job that a person submitted with that token; `undefined` if there was none. */
+  jobOfToken(
+    token: string,
+    submitter: ActingPerson,
+    study: string,
+  ): Promise<UsedSubmitToken | undefined>
   /** `undefined` for a job that does not run. */
   jobProgress(id: string): JobProgress | undefined
   /** @param places `server` and names of sites; `undefined` is all that there are */
@@ -152,6 +168,8 @@ export interface ServerControl {
   ): Promise<JobLogs>
   /** `job.zip`, `meta.json` and `workspace.zip` of a finished job. */
   jobFiles(id: string): Promise<readonly JobFile[]>
+  /** Further parts of a job, e.g. logs that sites sent. */
+  jobComponentFiles(id: string): Promise<readonly JobFile[]>
   /** Names of further parts of a job, e.g. logs that sites sent. */
   jobComponents(id: string): Promise<readonly string[]>
   sites(): readonly SiteStatus[]

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { type Archive, openArchive } from '@hanse/archive'
-import { type JobStore, messageOf, PlatformError } from '@hanse/contract'
+import { type JobStore, type JsonObject, messageOf, PlatformError } from '@hanse/contract'
 import {
   formatProblems,
   JobFiles,
@@ -10,12 +10,15 @@ import {
   verifyJob,
 } from '@hanse/jobs'
 import { createCatalogue, standardComponents } from '@hanse/learning'
+import { isListedComponent } from '@hanse/policy'
 import type { ServerKit } from '@hanse/provision'
 import type { JobSubmission, SubmissionOutcome } from '../admin/server-control.ts'
+import { type Submissions, submissionKey, submissionMeta } from './submissions.ts'
 
 export interface AcceptJobComponents {
   readonly kit: ServerKit
   readonly store: JobStore
+  readonly submissions: Submissions
   /** Ms since the epoch. */
   readonly now: () => number
   /** Whether a site may run on the stock package, and so have components that we do not have. */
@@ -33,9 +36,10 @@ export async function acceptJob(
   try {
     await using archive = await openArchive(submission.archiveFile)
     const job = await checkJob(components, submission, archive)
-    return Array.isArray(job)
-      ? { ok: false, problems: job }
-      : await keepJob(components, submission, job)
+    if (Array.isArray(job)) return { ok: false, problems: job }
+    return submission.submitToken === undefined
+      ? await keepJob(components, submission, job)
+      : await keepOnce(components, submission, job, submission.submitToken)
   } catch (error) {
     // What the archive itself breaks; faults of ours have other codes.
     if (error instanceof PlatformError && error.code.startsWith('ERR_ARCHIVE'))
@@ -52,15 +56,26 @@ async function checkJob(
 ): Promise<ValidJob | string[]> {
   const files = new JobFiles(archive.members())
   const catalogue = createCatalogue(standardComponents())
+  const unlisted = new Set<string>()
   const validation = await validateJob(files, {
     catalogue: {
-      // A site decides for itself: a Hanse site refuses what it does not have when the app comes.
-      has: (path, side, isOwnCode) =>
-        catalogue.offers(path, side) ||
-        (side === 'client' && (isOwnCode || isStockClass(path)) && mayHaveStockSites()),
+      has(path, side, isOwnCode) {
+        if (side === 'server' && !isListedComponent(kit.settings.componentPolicy, path))
+          unlisted.add(path)
+        // A site decides for itself: a Hanse site refuses what it does not have when the app comes.
+        return (
+          catalogue.offers(path, side) ||
+          (side === 'client' && (isOwnCode || isStockClass(path)) && mayHaveStockSites())
+        )
+      },
     },
   })
   if (!validation.ok) return formatProblems(validation.problems).split('\n')
+  // For jobs with code of their own too: this server never runs it, so it is no reason to have more than others.
+  if (unlisted.size > 0)
+    return [
+      `the list of components of this server (class_allow_list) does not have ${[...unlisted].join(', ')}`,
+    ]
   const { job } = validation
   const verdict = await verifyJob(files.below(job.folder), {
     roots: kit.identity.roots,
@@ -73,10 +88,32 @@ async function checkJob(
   return [`the job's signature is refused: ${verdict.place}: ${verdict.reason}`]
 }
 
+/** Keeps a job if its token was never used; for the same content the job of then is the answer. */
+function keepOnce(
+  components: AcceptJobComponents,
+  submission: JobSubmission,
+  job: ValidJob,
+  token: string,
+): Promise<SubmissionOutcome> {
+  const { submissions } = components
+  const key = submissionKey(submission.study, submission.submitter, token)
+  return submissions.inTurn(key, async () => {
+    const earlier = await submissions.find(key)
+    if (earlier === undefined) return keepJob(components, submission, job, submissionMeta(key))
+    const { jobId } = earlier
+    if (earlier.state === 'deleted')
+      return { ok: false, usedFor: { jobId, deletedAt: earlier.deletedAt } }
+    return earlier.contentHash === job.contentHash
+      ? { ok: true, jobId }
+      : { ok: false, usedFor: { jobId } }
+  })
+}
+
 async function keepJob(
   { store, now }: AcceptJobComponents,
   { archiveFile, submitter, study, customProperties }: JobSubmission,
   job: ValidJob,
+  more: JsonObject = {},
 ): Promise<SubmissionOutcome> {
   const meta = newJobMeta(job, {
     id: crypto.randomUUID(),
@@ -86,7 +123,10 @@ async function keepJob(
   })
   const properties =
     Object.keys(customProperties).length === 0 ? {} : { custom_props: customProperties }
-  const stored = await store.create({ ...meta, ...properties }, createReadStream(archiveFile))
+  const stored = await store.create(
+    { ...meta, ...properties, ...more },
+    createReadStream(archiveFile),
+  )
   return { ok: true, jobId: stored.id }
 }
 

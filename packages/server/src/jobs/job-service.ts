@@ -116,6 +116,17 @@ export class JobService implements AsyncDisposable {
     return this.#runs.get(jobId)?.participants() ?? []
   }
 
+  /** Names of the sites that take or took part in a job. */
+  async membersOf(jobId: string): Promise<readonly string[]> {
+    const run = this.#runs.get(jobId)
+    if (run !== undefined) return run.participants()
+    const job = await this.#components.store.get(jobId)
+    const clients = job?.meta['job_clients']
+    return Array.isArray(clients)
+      ? clients.map((client) => textIn(client as JsonObject, 'name'))
+      : []
+  }
+
   /** @returns false for a job without a process */
   setLogLevel(jobId: string, level: string): boolean {
     return this.#runs.get(jobId)?.setLogLevel(level) ?? false

@@ -28,6 +28,8 @@ export const COMMAND_STATUS = {
   noJobComponents: 'no_job_components',
   noReply: 'no_reply',
   noClients: 'no_clients',
+  submitTokenConflict: 'submit_token_conflict',
+  submitTokenJobDeleted: 'submit_token_job_deleted',
 } as const
 
 export type CommandStatus = (typeof COMMAND_STATUS)[keyof typeof COMMAND_STATUS]

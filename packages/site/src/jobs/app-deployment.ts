@@ -12,7 +12,7 @@ import {
 } from '@hanse/jobs'
 import { type ConfinementReport, meetsLevel } from '@hanse/launcher-process'
 import { createCatalogue, standardComponents } from '@hanse/learning'
-import { allowsComponent, decide, type Policy } from '@hanse/policy'
+import { decide, isListedComponent, type Policy } from '@hanse/policy'
 import type { SiteKit, TrainerRuntime } from '@hanse/provision'
 import { type ActingPerson, submitterOf, textIn } from '@hanse/session'
 
@@ -86,7 +86,7 @@ async function deploy(
   const check = await checkDeployedApp(files, 'client', {
     catalogue: {
       has(path, side) {
-        if (!isListed(kit, path)) unlisted.add(path)
+        if (!isListedComponent(kit.settings.componentPolicy, path)) unlisted.add(path)
         return catalogue.offers(path, side)
       },
     },
@@ -145,12 +145,6 @@ function authorize(
     evidence: 'signature',
   })
   if (!decision.allowed) throw new Refusal(decision.code, decision.explanation)
-}
-
-/** True for a component that the site's `class_allow_list` has, or if there is no such list or it only warns. */
-function isListed({ settings: { componentPolicy } }: SiteKit, path: string): boolean {
-  const { mode, allowed } = componentPolicy
-  return mode === 'warn' || allowed === undefined || allowsComponent(allowed, path)
 }
 
 /** A site that has a privacy policy runs no job whose scope it has not read; loading them is not in this version. */

@@ -1,10 +1,12 @@
 import type { JsonObject, JsonValue } from '@hanse/contract'
 import { COMMAND_STATUS } from '@hanse/session'
+import { hasSubmitToken } from '../../jobs/submissions.ts'
 import type { AdminCommand } from '../admin-command.ts'
 import { CommandFailure } from '../reply-builder.ts'
 import type { JobProgress, ServerControl } from '../server-control.ts'
 import { studyOf, submitTimeOf, summaryOf, textOf } from './job-summary.ts'
 import { LIST_JOBS_USAGE, parseListJobs } from './list-jobs-options.ts'
+import { submissionFailure, usedTokenFailure } from './submit-token.ts'
 
 const SCOPE = 'job_mgmt'
 
@@ -21,11 +23,18 @@ export function jobCommands(control: ServerControl): readonly AdminCommand[] {
       rights: ['list_jobs'],
       async run({ session, words, reply }) {
         const options = parseListJobs(words)
+        const { submitToken } = options
+        const used =
+          submitToken === undefined
+            ? undefined
+            : await control.jobOfToken(submitToken, session.person, session.study)
+        if (used?.deletedAt !== undefined) throw usedTokenFailure(used)
         const jobs = (await control.listJobs())
           .filter((job) => studyOf(job) === session.study)
           .filter(
             (job) => !options.ownOnly || textOf(job.meta, 'submitter_name') === session.person.name,
           )
+          .filter((job) => submitToken === undefined || job.id === used?.jobId)
           .filter((job) => hasPrefix(job.id, options.idPrefix))
           .filter((job) => hasPrefix(summaryOf(job)['job_name']!, options.namePrefix))
           .toSorted((a, b) => submitTimeOf(a.meta) - submitTimeOf(b.meta))
@@ -129,10 +138,11 @@ export function jobCommands(control: ServerControl): readonly AdminCommand[] {
             `job ${job.id} is running and could not be deleted at this time; abort it first`,
             job.id,
           )
+        const marked = hasSubmitToken(job.meta) ? 1 : 0
         reply
-          .text(`Job ${job.id} deleted. Submit records marked deleted: 0.`)
+          .text(`Job ${job.id} deleted. Submit records marked deleted: ${marked}.`)
           .success()
-          .meta({ job_id: job.id, submit_records_marked_deleted: 0 })
+          .meta({ job_id: job.id, submit_records_marked_deleted: marked })
       },
     },
     {
@@ -145,8 +155,7 @@ export function jobCommands(control: ServerControl): readonly AdminCommand[] {
       rights: ['clone_job'],
       async run({ job, session, reply }) {
         const outcome = await control.cloneJob(job.id, session.person)
-        if (!outcome.ok)
-          throw new CommandFailure(COMMAND_STATUS.invalidJobDefinition, outcome.problems.join('; '))
+        if (!outcome.ok) throw submissionFailure(outcome)
         reply
           .text(`Cloned job ${job.id} as: ${outcome.jobId}`)
           .success()

@@ -1,5 +1,6 @@
 import { COMMAND_STATUS } from '@hanse/session'
 import { CommandFailure } from '../reply-builder.ts'
+import { readSubmitToken } from './submit-token.ts'
 
 export interface ListJobsOptions {
   /** Whole metas instead of a table. */
@@ -10,9 +11,12 @@ export interface ListJobsOptions {
   readonly namePrefix: string
   readonly idPrefix: string
   readonly max: number | undefined
+  /** Only the job that this person submitted with it. */
+  readonly submitToken: string | undefined
 }
 
-export const LIST_JOBS_USAGE = 'list_jobs [-d] [-u] [-r] [-n name_prefix] [-m max] [id_prefix]'
+export const LIST_JOBS_USAGE =
+  'list_jobs [-d] [-u] [-r] [-n name_prefix] [-m max] [--submit-token token] [id_prefix]'
 
 /** Reads the words of `list_jobs` (`spec/admin.md` §8.1). @throws {CommandFailure} `syntax_error` */
 export function parseListJobs(words: readonly string[]): ListJobsOptions {
@@ -23,14 +27,16 @@ export function parseListJobs(words: readonly string[]): ListJobsOptions {
     namePrefix: '',
     idPrefix: '',
     max: undefined as number | undefined,
+    submitToken: undefined as string | undefined,
   }
   const rest = words.filter((word) => word !== '')
   for (let i = 0; i < rest.length; i++) {
     const word = rest[i]!
-    if (word === '-n' || word === '-m') {
+    if (word === '-n' || word === '-m' || word === '--submit-token') {
       const value = rest[++i]
       if (value === undefined) throw syntaxError(`${word} needs a value`)
       if (word === '-n') options.namePrefix = value
+      else if (word === '--submit-token') options.submitToken = readSubmitToken(value)
       else options.max = parseMax(value)
     } else if (/^-[dur]+$/.test(word)) {
       options.detailed ||= word.includes('d')

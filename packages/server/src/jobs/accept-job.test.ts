@@ -1,0 +1,122 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { folderMembers, writeArchive } from '@hanse/archive'
+import type { JobStore } from '@hanse/contract'
+import { createMemoryJobStore, deleteJob } from '@hanse/jobs'
+import type { ServerKit } from '@hanse/provision'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { trainerOf, writeJob } from '../../../../test/support/job-folder.ts'
+import type { JobSubmission } from '../admin/server-control.ts'
+import { acceptJob } from './accept-job.ts'
+import { Submissions } from './submissions.ts'
+
+let folder: string
+let archiveFile: string
+let store: JobStore
+let submissions: Submissions
+const signer = {
+  sign: (text: string) => text,
+  verify: (text: string, code: string) => text === code,
+}
+const openSubmissions = () => Submissions.open(join(folder, 'submissions.json'), store, signer)
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hanse-accept-'))
+  store = createMemoryJobStore()
+  submissions = await openSubmissions()
+  archiveFile = await packJob('job')
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+async function packJob(name: string): Promise<string> {
+  const file = join(folder, `${name}.zip`)
+  const parts: Uint8Array[] = []
+  const job = await writeJob(folder, { name, trainer: trainerOf('') })
+  const members = []
+  for await (const member of folderMembers(job))
+    members.push({ ...member, path: `${name}/${member.path}` })
+  for await (const part of writeArchive(members)) parts.push(part)
+  await writeFile(file, Buffer.concat(parts))
+  return file
+}
+
+function accept(
+  componentPolicy: ServerKit['settings']['componentPolicy'],
+  more: Partial<JobSubmission> = {},
+) {
+  const settings = { requireSignedJobs: false, componentPolicy }
+  const kit = { identity: { roots: [] }, settings } as unknown as ServerKit // what is looked at
+  return acceptJob(
+    { kit, store, submissions, now: () => 0, mayHaveStockSites: () => false },
+    {
+      archiveFile,
+      folderName: 'job',
+      submitter: { name: 'lead@example.org', organization: 'league', role: 'lead' },
+      study: 'default',
+      customProperties: {},
+      ...more,
+    },
+  )
+}
+
+const FEDAVG = 'nvflare.app_common.workflows.fedavg.FedAvg'
+
+describe("a server's own list of components", () => {
+  it('says which of them jobs may use on it', async () => {
+    expect(await accept({ mode: 'enforce', allowed: ['other.Thing'] })).toEqual({
+      ok: false,
+      problems: [expect.stringMatching(new RegExp(`class_allow_list.* ${FEDAVG}$`))],
+    })
+    expect(await accept({ mode: 'enforce', allowed: [FEDAVG] })).toMatchObject({ ok: true })
+  })
+
+  it('has no say where there is none, or where it only warns', async () => {
+    expect(await accept({ mode: 'enforce', allowed: undefined })).toMatchObject({ ok: true })
+    expect(await accept({ mode: 'warn', allowed: [] })).toMatchObject({ ok: true })
+  })
+})
+
+describe('a submission with a token', () => {
+  const submit = (more: Partial<JobSubmission> = {}) =>
+    accept({ mode: 'enforce', allowed: undefined }, { submitToken: 't1', ...more })
+
+  it('makes one job, however often and however fast it is repeated', async () => {
+    const outcomes = await Promise.all([submit(), submit(), submit()])
+    expect(new Set(outcomes.map((outcome) => outcome.ok && outcome.jobId)).size).toBe(1)
+    expect(await store.list()).toHaveLength(1)
+    expect(JSON.stringify(await store.list())).not.toContain('"t1"')
+  })
+
+  it('is of one person and one study', async () => {
+    await submit()
+    const other = { name: 'other@example.org', organization: 'league', role: 'lead' }
+    await submit({ submitter: other })
+    await submit({ study: 'heart' })
+    expect(await store.list()).toHaveLength(3)
+  })
+
+  it('is refused for other content', async () => {
+    const first = await submit()
+    const jobId = first.ok ? first.jobId : ''
+    const other = await packJob('other')
+    expect(await submit({ archiveFile: other })).toEqual({ ok: false, usedFor: { jobId } })
+  })
+
+  it('is refused once its job was deleted, over restarts too', async () => {
+    const first = await submit()
+    const jobId = first.ok ? first.jobId : ''
+    const { meta } = (await store.get(jobId))!
+    await deleteJob(store, jobId)
+    await submissions.deleted(jobId, meta, 5)
+    submissions = await openSubmissions()
+    expect(await submit()).toEqual({ ok: false, usedFor: { jobId, deletedAt: 5 } })
+  })
+
+  it('can be used again for what was refused', async () => {
+    expect(await accept({ mode: 'enforce', allowed: [] }, { submitToken: 't1' })).toMatchObject({
+      ok: false,
+    })
+    expect(await submit()).toMatchObject({ ok: true })
+  })
+})

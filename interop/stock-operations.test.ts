@@ -1,6 +1,9 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { trainerOf, writeJob } from '../test/support/job-folder.ts'
 import { BOSS, InteropLeague, LEAD, SERVER } from './support/interop-league.ts'
+import { writeMixedJob } from './support/mixed-job.ts'
 
 const stock = inject('stock')
 
@@ -84,6 +87,25 @@ describe.skipIf(stock === null)(
       }
       await expect.poll(clients, POLL).toEqual(['site-1', 'site-2'])
     }, 120_000)
+
+    it('the error log that a FLARE site sends of a job: `list_job_components`, `download_job_components`', async () => {
+      const options = { name: 'broken', rounds: 1, python: ['site-2'], typescript: [] }
+      const folder = await writeMixedJob(league.folder, options)
+      await writeFile(
+        join(folder, 'app_python', 'custom', 'train.py'),
+        'raise RuntimeError("no data here")\n',
+      )
+      const job = await league.submit(folder)
+      expect(await league.wait(job)).not.toContain('COMPLETED')
+      const said = async () => {
+        const { text } = await league.python('flare_components.py', LEAD, league.kit(LEAD), job)
+        return text
+      }
+      await expect.poll(said, POLL).toContain('ERRORLOG_site-2')
+      const { names, texts } = JSON.parse((await said()).trim().split('\n').at(-1)!)
+      expect(names).toContain('ERRORLOG_site-2')
+      expect(texts['ERRORLOG_site-2']).toContain('no data here')
+    }, 180_000)
 
     it('`get_client_env` of the FLARE API', async () => {
       const { code, text } = await league.python('flare_env.py', BOSS, league.kit(BOSS))

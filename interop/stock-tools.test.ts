@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { readGlobalModel } from '../test/support/global-model.ts'
 import { trainerOf, writeJob } from '../test/support/job-folder.ts'
-import { InteropLeague, LEAD, SERVER } from './support/interop-league.ts'
+import { BOSS, InteropLeague, LEAD, SERVER } from './support/interop-league.ts'
 
 const stock = inject('stock')
 const VECTORS = fileURLToPath(new URL('../vectors/jobs', import.meta.url))
@@ -71,9 +71,11 @@ describe.skipIf(stock === null)('`nvflare` against a Hanse server', () => {
     expect(ofSite.errorCode).toBe('LOG_NOT_FOUND')
   }, 60_000)
 
-  it('`job clone` runs the job again under a new id', async () => {
+  it('`job clone` runs the job again under a new id; `job monitor`', async () => {
     const { data } = await league.nvflare('job', 'clone', job)
     expect(data.new_job_id).not.toBe(job)
+    const monitored = await league.nvflare('job', 'monitor', data.new_job_id, '--timeout', '60')
+    expect(monitored.code, monitored.text).toBe(0)
     expect(await league.wait(data.new_job_id)).toBe('FINISHED:COMPLETED')
   }, 60_000)
 
@@ -97,6 +99,28 @@ describe.skipIf(stock === null)('`nvflare` against a Hanse server', () => {
     const ended = await league.nvflare('job', 'wait', running, '--timeout', '30')
     expect(ended.errorCode).toBe('JOB_ABORTED')
   }, 90_000)
+
+  it('`job submit --submit-token`: repeated it is the same job; other content and deleted jobs are refused', async () => {
+    const token = ['--submit-token', 'run-1']
+    const first = await league.nvflare('job', 'submit', '-j', means, ...token)
+    const again = await league.nvflare('job', 'submit', '-j', means, ...token)
+    expect(again.data.job_id).toBe(first.data.job_id)
+    const { data } = await league.nvflare('job', 'list', ...token)
+    expect(data).toMatchObject([{ job_id: first.data.job_id }])
+    const other = await writeJob(league.folder, { name: 'other', trainer: trainerOf('') })
+    const conflict = await league.nvflare('job', 'submit', '-j', other, ...token)
+    expect(conflict.errorCode).toBe('SUBMIT_TOKEN_CONFLICT')
+    await league.wait(first.data.job_id)
+    await league.nvflare('job', 'delete', first.data.job_id, '--force')
+    const deleted = await league.nvflare('job', 'submit', '-j', means, ...token)
+    expect(deleted.errorCode).toBe('SUBMIT_TOKEN_JOB_DELETED')
+  }, 120_000)
+
+  it('`study`: there are none, and why', async () => {
+    expect((await league.nvflare('study', 'list')).data).toMatchObject({ studies: [] })
+    const refused = await league.nvflareAs(BOSS, 'study', 'show', 'heart')
+    expect(refused.text).toContain('a Hanse server has no studies')
+  }, 60_000)
 
   it('`job delete`', async () => {
     expect((await league.nvflare('job', 'delete', job, '--force')).code).toBe(0)

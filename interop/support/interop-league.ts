@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from '../../test/support/free-port.ts'
 import { Place, runHanse, testEnvironment } from '../../test/support/hanse.ts'
+import { makeSpreadKits, SPREAD_SERVER } from './spread-kits.ts'
 import type { StockInstallation } from './stock-installation.ts'
 import { StockPlace, stockEnvironment } from './stock-place.ts'
 
@@ -12,11 +13,13 @@ export type Runtime = 'hanse' | 'stock'
 
 export interface InteropLeagueOptions {
   readonly stock: StockInstallation
-  /** Whose provisioner makes the kits. */
-  readonly kits: Runtime
+  /** Whose provisioner makes the kits; `spread`: each place makes its own, with `nvflare cert` and `package`. */
+  readonly kits: Runtime | 'spread'
   readonly server: Runtime
   /** Sites and what they run on. */
   readonly sites: Readonly<Record<string, Runtime>>
+  /** Sites that have a kit and are not started. */
+  readonly spareSites?: readonly string[]
 }
 
 /** What `nvflare --format json …` said. */
@@ -34,6 +37,8 @@ export const LEAD = 'lead@example.org'
 export const BOSS = 'boss@example.org'
 /** Sites of the lead's own organization. */
 const OWN_SITES: ReadonlySet<string> = new Set(['site-1'])
+/** Commands that need no kit. */
+const MAKES_KITS: ReadonlySet<string | undefined> = new Set(['provision', 'cert', 'package'])
 const run = promisify(execFile)
 
 /** A league in which every place runs on the runtime that a test chooses, over tcp and mutual TLS. */
@@ -67,7 +72,8 @@ export class InteropLeague implements AsyncDisposable {
   }
 
   kit(name: string): string {
-    return join(this.#kits, name)
+    const isSpread = this.#options.kits === 'spread'
+    return join(this.#kits, isSpread && name === SERVER ? SPREAD_SERVER : name)
   }
 
   /** Runs the stock tool as the lead. */
@@ -79,7 +85,7 @@ export class InteropLeague implements AsyncDisposable {
   async nvflareAs(person: string, ...args: string[]): Promise<StockAnswer> {
     const { stock } = this.#options
     const command = ['--format', 'json', '--connect-timeout', '15', ...args]
-    const kit = args[0] === 'provision' ? [] : ['--startup-kit', this.kit(person)]
+    const kit = MAKES_KITS.has(args[0]) ? [] : ['--startup-kit', this.kit(person)]
     const { code, text } = await this.#program(join(stock.bin, 'nvflare'), [...command, ...kit])
     const json = parsed(text)
     return {
@@ -130,6 +136,11 @@ export class InteropLeague implements AsyncDisposable {
     const server = this.hanse.get(SERVER)
     server?.kill('SIGKILL')
     await server?.exited
+    const stock = this.stock.get(SERVER)
+    await stock?.kill()
+    // Its job processes have groups of their own.
+    if (stock !== undefined)
+      for (const pid of await processesIn(stock.kit)) process.kill(pid, 'SIGKILL')
     await this.#startServer()
   }
 
@@ -161,15 +172,17 @@ export class InteropLeague implements AsyncDisposable {
     await Promise.all(sites.map(([, place]) => place.stop()))
     await Promise.all([this.stock.get(SERVER)?.stop(), this.hanse.get(SERVER)?.stop()])
     // Job processes of stock have groups of their own, and may outlive what started them.
-    for (const pid of await this.#processes()) process.kill(pid, 'SIGKILL')
+    for (const pid of await processesIn(this.folder)) process.kill(pid, 'SIGKILL')
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 })
   }
 
   async #provision(): Promise<void> {
     await mkdir(join(this.folder, 'config'))
+    const { sites, spareSites = [] } = this.#options
     const project = join(this.folder, 'project.yml')
-    await writeFile(project, projectFile(await freePort(), Object.keys(this.#options.sites)))
+    await writeFile(project, projectFile(await freePort(), [...Object.keys(sites), ...spareSites]))
     const out = join(this.folder, 'kits')
+    if (this.#options.kits === 'spread') return this.#provisionSpread(out)
     const { code, text } =
       this.#options.kits === 'hanse'
         ? await runHanse(['provision', project, '--out', out, '--json'], this.env).then(
@@ -177,6 +190,23 @@ export class InteropLeague implements AsyncDisposable {
           )
         : await this.nvflare('provision', '-p', project, '-w', out, '--force')
     if (code !== 0) throw new Error(`provisioning failed: ${text}`)
+  }
+
+  async #provisionSpread(out: string): Promise<void> {
+    const clients = Object.keys(this.#options.sites)
+    const nvflare = async (...args: string[]): Promise<void> => {
+      const { code, text } = await this.nvflare(...args)
+      if (code !== 0) throw new Error(`nvflare ${args.slice(0, 2).join(' ')} failed: ${text}`)
+    }
+    await makeSpreadKits(nvflare, this.folder, out, {
+      name: 'interop_league',
+      port: await freePort(),
+      participants: [
+        { name: SPREAD_SERVER, type: 'server', org: 'league' },
+        ...clients.map((name) => ({ name, type: 'client', org: orgOf(name) }) as const),
+        { name: LEAD, type: 'admin', org: 'league', role: 'lead' },
+      ],
+    })
   }
 
   async #startServer(): Promise<void> {
@@ -187,7 +217,7 @@ export class InteropLeague implements AsyncDisposable {
       await place.event('ready')
       return
     }
-    if (kits === 'stock') {
+    if (kits !== 'hanse') {
       // Stock kits keep all jobs of a machine in one folder.
       const defaults = join(this.kit(SERVER), 'local', 'resources.json.default')
       const resources = (await readFile(defaults, 'utf8')).replaceAll('/tmp/nvflare', this.folder)
@@ -219,18 +249,18 @@ export class InteropLeague implements AsyncDisposable {
       return { code: typeof code === 'number' ? code : -1, text: `${stdout}\n${stderr}` }
     }
   }
+}
 
-  /** Processes that run from this league's folder. */
-  async #processes(): Promise<number[]> {
-    const found: number[] = []
-    for (const entry of await readdir('/proc').catch(() => [])) {
-      const pid = Number(entry)
-      if (!Number.isInteger(pid) || pid === process.pid) continue
-      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-      if (command.includes(this.folder)) found.push(pid)
-    }
-    return found
+/** Processes that have `folder` in their command line. */
+async function processesIn(folder: string): Promise<number[]> {
+  const found: number[] = []
+  for (const entry of await readdir('/proc').catch(() => [])) {
+    const pid = Number(entry)
+    if (!Number.isInteger(pid) || pid === process.pid) continue
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+    if (command.includes(folder)) found.push(pid)
   }
+  return found
 }
 
 function parsed(text: string): Record<string, unknown> | undefined {
@@ -242,6 +272,10 @@ function parsed(text: string): Record<string, unknown> | undefined {
         // A line of a log.
       }
   return undefined
+}
+
+function orgOf(site: string): string {
+  return OWN_SITES.has(site) ? 'league' : 'clinic'
 }
 
 /** Read by both provisioners. */
@@ -257,7 +291,7 @@ participants:
     host_names: [127.0.0.1]
     fed_learn_port: ${port}
     admin_port: ${port}
-${sites.map((site) => `  - { name: ${site}, type: client, org: ${OWN_SITES.has(site) ? 'league' : 'clinic'} }`).join('\n')}
+${sites.map((site) => `  - { name: ${site}, type: client, org: ${orgOf(site)} }`).join('\n')}
   - { name: ${LEAD}, type: admin, org: league, role: lead }
   - { name: ${BOSS}, type: admin, org: league, role: project_admin }
 builders:

@@ -6,7 +6,10 @@ const TARGETS = {
   typescript: { values: [5, 6, 7, 8], steps: 30 },
 } as const
 
-const PYTHON = `import numpy as np
+/** @param pauseMs before each answer */
+const pythonTrainer = (pauseMs: number) => `import time
+
+import numpy as np
 import nvflare.client as flare
 
 TARGET = np.array(${JSON.stringify(TARGETS.python.values)}, dtype=np.float32)
@@ -16,6 +19,7 @@ while flare.is_running():
     model = flare.receive()
     if model is None:
         break
+    time.sleep(${pauseMs / 1000})
     w = np.asarray(model.params["numpy_key"], dtype=np.float32)
     flare.send(
         flare.FLModel(
@@ -27,7 +31,9 @@ while flare.is_running():
     )
 `
 
-const TYPESCRIPT = `import { init, isRunning, receive, send } from '@hanse/client'
+/** @param pauseMs before each answer */
+const typescriptTrainer = (pauseMs: number) => `import { setTimeout } from 'node:timers/promises'
+import { init, isRunning, receive, send } from '@hanse/client'
 
 const TARGET = ${JSON.stringify(TARGETS.typescript.values)}
 
@@ -35,6 +41,7 @@ await init()
 while (await isRunning()) {
   const model = await receive()
   if (model === undefined) break
+  await setTimeout(${pauseMs})
   const before = Array.from(model.params.numpy_key.data, Number)
   const data = Float32Array.from(before, (w, i) => w + 0.5 * (TARGET[i] - w))
   await send({
@@ -52,11 +59,13 @@ export interface MixedJobOptions {
   readonly python: readonly string[]
   /** Sites that train in TypeScript, on Hanse. */
   readonly typescript: readonly string[]
+  /** Before each answer of a site; default none. */
+  readonly pauseMs?: number
 }
 
 /** One FedAvg job whose sites train in two languages towards targets of their own. */
 export async function writeMixedJob(parent: string, options: MixedJobOptions): Promise<string> {
-  const { name, rounds, python, typescript } = options
+  const { name, rounds, python, typescript, pauseMs = 0 } = options
   const folder = join(parent, name)
   const put = async (path: string, content: unknown) => {
     const file = join(folder, path)
@@ -116,14 +125,14 @@ export async function writeMixedJob(parent: string, options: MixedJobOptions): P
         params_exchange_format: 'numpy',
       }),
     )
-    await put('app_python/custom/train.py', PYTHON)
+    await put('app_python/custom/train.py', pythonTrainer(pauseMs))
   }
   if (typescript.length > 0) {
     await put(
       'app_typescript/config/config_fed_client.json',
       clientConfig({ execution_mode: 'external_process', command: ['node', 'custom/train.ts'] }),
     )
-    await put('app_typescript/custom/train.ts', TYPESCRIPT)
+    await put('app_typescript/custom/train.ts', typescriptTrainer(pauseMs))
   }
   return folder
 }

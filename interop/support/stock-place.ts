@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { closeSync, fstatSync, openSync } from 'node:fs'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { StockInstallation } from './stock-installation.ts'
@@ -17,12 +17,15 @@ export class StockPlace implements AsyncDisposable {
   readonly #child: ChildProcess
   readonly #exited: Promise<unknown>
   readonly #console: string
+  /** Bytes that earlier processes of the kit wrote. */
+  readonly #from: number
 
   constructor(kit: string, { stock, env }: StockPlaceOptions) {
     this.kit = kit
     this.#console = join(kit, 'console.txt')
     // A file, not a pipe: stock logs under a lock, and stands still when nobody reads.
     const output = openSync(this.#console, 'a')
+    this.#from = fstatSync(output).size
     this.#child = spawn('bash', [join(kit, 'startup', 'start.sh')], {
       cwd: kit,
       detached: true, // a process group of its own: the supervisor and what it starts end together
@@ -35,7 +38,8 @@ export class StockPlace implements AsyncDisposable {
 
   /** What it printed, its log among it. */
   async log(): Promise<string> {
-    return readFile(this.#console, 'utf8')
+    const bytes = await readFile(this.#console)
+    return bytes.subarray(this.#from).toString('utf8')
   }
 
   /** Resolves when its log has `text`. */
@@ -47,6 +51,14 @@ export class StockPlace implements AsyncDisposable {
       await delay(100)
     }
     throw new Error(`${this.kit} never logged ${String(text)}:\n${(await this.log()).slice(-4000)}`)
+  }
+
+  /** Ends it as a power cut would, with everything it started. */
+  async kill(): Promise<void> {
+    this.#signal('SIGKILL')
+    await this.#exited
+    // They say that it still runs; whoever starts it again removes them first.
+    for (const file of ['daemon_pid.fl', 'pid.fl']) await rm(join(this.kit, file), { force: true })
   }
 
   async stop(): Promise<void> {

@@ -10,6 +10,8 @@ const wholeProcesses = (name: string, include: string[], exclude: string[] = [])
     exclude,
     isolate: true,
     fileParallelism: false,
+    // Of the few that say they may.
+    maxConcurrency: 3,
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

@@ -86,13 +86,13 @@ describe.each([
       })
     }, 60_000)
 
-    it.each(['site-1', 'lead@example.org'])(
-      'hanse doctor finds nothing wrong for %s',
-      async (name) => {
-        const { json } = await league.hanse('doctor', league.kit(name))
-        expect(json).toMatchObject({ ok: true, faults: [] })
-      },
-    )
+    it('hanse doctor finds nothing wrong for a site and a person', async () => {
+      const names = ['site-1', 'lead@example.org']
+      const results = await Promise.all(
+        names.map((name) => league.hanse('doctor', league.kit(name))),
+      )
+      for (const { json } of results) expect(json).toMatchObject({ ok: true, faults: [] })
+    })
 
     it('says which answer of the proxy stands for a server that is away', async () => {
       await league.place(SERVER).stop()

@@ -3,6 +3,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { ConnectionSecurity } from '@hanse/contract'
+import type { Scheme } from '@hanse/provision'
 import { freePort } from '../../test/support/free-port.ts'
 import { Place, runHanse, testEnvironment } from '../../test/support/hanse.ts'
 import { makeSpreadKits, SPREAD_SERVER } from './spread-kits.ts'
@@ -20,6 +22,10 @@ export interface InteropLeagueOptions {
   readonly sites: Readonly<Record<string, Runtime>>
   /** Sites that have a kit and are not started. */
   readonly spareSites?: readonly string[]
+  /** What links are made of; default `tcp`. */
+  readonly scheme?: Scheme
+  /** How links are protected; default `mtls`. */
+  readonly security?: ConnectionSecurity
 }
 
 /** What `nvflare --format json …` said. */
@@ -41,7 +47,7 @@ const OWN_SITES: ReadonlySet<string> = new Set(['site-1'])
 const MAKES_KITS: ReadonlySet<string | undefined> = new Set(['provision', 'cert', 'package'])
 const run = promisify(execFile)
 
-/** A league in which every place runs on the runtime that a test chooses, over tcp and mutual TLS. */
+/** A league in which every place runs on the runtime that a test chooses. */
 export class InteropLeague implements AsyncDisposable {
   readonly folder: string
   readonly env: NodeJS.ProcessEnv
@@ -178,9 +184,8 @@ export class InteropLeague implements AsyncDisposable {
 
   async #provision(): Promise<void> {
     await mkdir(join(this.folder, 'config'))
-    const { sites, spareSites = [] } = this.#options
     const project = join(this.folder, 'project.yml')
-    await writeFile(project, projectFile(await freePort(), [...Object.keys(sites), ...spareSites]))
+    await writeFile(project, projectFile(await freePort(), this.#options))
     const out = join(this.folder, 'kits')
     if (this.#options.kits === 'spread') return this.#provisionSpread(out)
     const { code, text } =
@@ -279,10 +284,15 @@ function orgOf(site: string): string {
 }
 
 /** Read by both provisioners. */
-function projectFile(port: number, sites: readonly string[]): string {
+function projectFile(
+  port: number,
+  { sites: runtimes, spareSites = [], scheme = 'tcp', security = 'mtls' }: InteropLeagueOptions,
+): string {
+  const sites = [...Object.keys(runtimes), ...spareSites]
   return `api_version: 3
 name: interop_league
 description: a league of two runtimes
+connection_security: ${security}
 participants:
   - name: ${SERVER}
     type: server
@@ -297,7 +307,7 @@ ${sites.map((site) => `  - { name: ${site}, type: client, org: ${orgOf(site)} }`
 builders:
   - path: nvflare.lighter.impl.workspace.WorkspaceBuilder
   - path: nvflare.lighter.impl.static_file.StaticFileBuilder
-    args: { config_folder: config, scheme: tcp }
+    args: { config_folder: config, scheme: ${scheme} }
   - path: nvflare.lighter.impl.cert.CertBuilder
   - path: nvflare.lighter.impl.signature.SignatureBuilder
 `

@@ -5,6 +5,9 @@ export const MATRIX_FILE: string = fileURLToPath(
   new URL('../../.cache/interop-matrix.json', import.meta.url),
 )
 
+/** The area whose claims are `<driver>, <mode>: <server>`: a table of its own. */
+export const BY_DRIVER = 'One job of a FLARE site and a Hanse site, over each driver in each mode'
+
 /** What one test has shown. */
 export interface MatrixRow {
   /** Who meets whom. */

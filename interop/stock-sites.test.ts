@@ -1,9 +1,11 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseNpy } from '@hanse/tensor'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { expectClose, expectModels } from './support/expect-results.ts'
 import { InteropLeague, SERVER } from './support/interop-league.ts'
+import { mixedModel, writeMixedJob } from './support/mixed-job.ts'
 
 const stock = inject('stock')
 const VECTORS = fileURLToPath(new URL('../vectors/jobs', import.meta.url))
@@ -98,6 +100,32 @@ describe.skipIf(stock === null)('FLARE sites under a Hanse server', () => {
       await server.event((event) => event.event === 'site-joined' && event['site'] === site)
     const { folder, expected } = await runVector('numpy-per-site')
     await expectModels(folder, expected.final_models.server)
+  }, 180_000)
+
+  it("apply their own privacy filters, whatever the job says: a site's scope", async () => {
+    await league.stock.get('site-1')!.stop()
+    const percentile = {
+      path: 'nvflare.app_common.filters.percentile_privacy.PercentilePrivacy',
+      args: { percentile: 10, gamma: 0.12, data_kinds: ['WEIGHTS'] },
+    }
+    const policy = {
+      scopes: [{ name: 'careful', task_result_filters: [percentile] }],
+      default_scope: 'careful',
+    }
+    await writeFile(join(league.kit('site-1'), 'local', 'privacy.json'), JSON.stringify(policy))
+    await league.startSite('site-1')
+    const python = ['site-1', 'site-2']
+    const options = { name: 'careful', rounds: 1, python, typescript: [] }
+    const job = await league.submit(await writeMixedJob(league.folder, options))
+    expect(await league.wait(job), await league.logs()).toBe('FINISHED:COMPLETED')
+    const file = join(await league.download(job), 'workspace', 'models', 'server.npy')
+    const { data } = parseNpy(new Uint8Array(await readFile(file)))
+    // Of the model, a tenth of it by step: below the tenth percentile 0, and 0.12 at most.
+    const filtered = [0, 1, 1.2, 1.2]
+    expectClose(
+      Array.from(data, Number),
+      mixedModel(options).map((value, i) => (value + filtered[i]!) / 2),
+    )
   }, 180_000)
 
   it('leave when they are stopped', async () => {

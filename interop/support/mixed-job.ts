@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { writeNpy, zeros } from '@hanse/tensor'
 
 const TARGETS = {
   python: { values: [1, 2, 3, 4], steps: 10 },
@@ -12,7 +13,7 @@ const pythonTrainer = (pauseMs: number) => `import time
 import numpy as np
 import nvflare.client as flare
 
-TARGET = np.array(${JSON.stringify(TARGETS.python.values)}, dtype=np.float32)
+TARGET = np.array(${JSON.stringify(TARGETS.python.values)}, dtype=np.float32)  # and again, as often as it takes
 
 flare.init()
 while flare.is_running():
@@ -24,7 +25,7 @@ while flare.is_running():
     flare.send(
         flare.FLModel(
             params_type="FULL",
-            params={"numpy_key": (w + 0.5 * (TARGET - w)).astype(np.float32)},
+            params={"numpy_key": (w + 0.5 * (np.resize(TARGET, w.shape) - w)).astype(np.float32)},
             metrics={"accuracy": 0.25},
             meta={"NUM_STEPS_CURRENT_ROUND": ${TARGETS.python.steps}},
         )
@@ -42,10 +43,10 @@ while (await isRunning()) {
   const model = await receive()
   if (model === undefined) break
   await setTimeout(${pauseMs})
-  const before = Array.from(model.params.numpy_key.data, Number)
-  const data = Float32Array.from(before, (w, i) => w + 0.5 * (TARGET[i] - w))
+  const before = model.params.numpy_key.data
+  const data = Float32Array.from(before, (w, i) => w + 0.5 * (TARGET[i % 4] - w))
   await send({
-    params: { numpy_key: { dtype: 'float32', shape: [4], data } },
+    params: { numpy_key: { dtype: 'float32', shape: [data.length], data } },
     metrics: { accuracy: 0.75 },
     meta: { NUM_STEPS_CURRENT_ROUND: ${TARGETS.typescript.steps} },
   })
@@ -55,6 +56,8 @@ while (await isRunning()) {
 export interface MixedJobOptions {
   readonly name: string
   readonly rounds: number
+  /** Elements of the model. Default 4; with more it comes from a file of the job. */
+  readonly elements?: number
   /** Sites that train in Python, on the stock package. */
   readonly python: readonly string[]
   /** Sites that train in TypeScript, on Hanse. */
@@ -65,12 +68,13 @@ export interface MixedJobOptions {
 
 /** One FedAvg job whose sites train in two languages towards targets of their own. */
 export async function writeMixedJob(parent: string, options: MixedJobOptions): Promise<string> {
-  const { name, rounds, python, typescript, pauseMs = 0 } = options
+  const { name, rounds, elements = 4, python, typescript, pauseMs = 0 } = options
   const folder = join(parent, name)
   const put = async (path: string, content: unknown) => {
     const file = join(folder, path)
     await mkdir(join(file, '..'), { recursive: true })
-    await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content, null, 2))
+    const isFile = typeof content === 'string' || content instanceof Uint8Array
+    await writeFile(file, isFile ? content : JSON.stringify(content, null, 2))
   }
   await put('meta.json', {
     name,
@@ -95,12 +99,15 @@ export async function writeMixedJob(parent: string, options: MixedJobOptions): P
       {
         id: 'persistor',
         path: 'nvflare.app_common.np.np_model_persistor.NPModelPersistor',
-        args: { model: [0, 0, 0, 0] },
+        args:
+          elements === 4 ? { model: [0, 0, 0, 0] } : { source_ckpt_file_full_name: 'zeros.npy' },
       },
     ],
     task_data_filters: [],
     task_result_filters: [],
   })
+  if (elements !== 4)
+    await put('app_server/custom/zeros.npy', writeNpy(zeros('float32', [elements])))
   const clientConfig = (args: Record<string, unknown>) => ({
     format_version: 2,
     executors: [
@@ -137,7 +144,7 @@ export async function writeMixedJob(parent: string, options: MixedJobOptions): P
   return folder
 }
 
-/** The global model after such a job. */
+/** The global model after such a job, of which every four elements are the same. */
 export function mixedModel({ rounds, python, typescript }: MixedJobOptions): number[] {
   const total = python.length * TARGETS.python.steps + typescript.length * TARGETS.typescript.steps
   return TARGETS.python.values.map((value, i) => {

@@ -78,17 +78,17 @@ for (const { area, where, server, second } of LEAGUES)
       return { result, expected: await expectedOf(name) }
     }
 
-    it(`${where}CyclicController: the model as FLARE computes it`, async () => {
+    it.concurrent(`${where}CyclicController: the model as FLARE computes it`, async () => {
       const { result, expected } = await runVector('numpy-cyclic', LINEAR)
       await expectModels(result, expected.final_models.server)
     }, 180_000)
 
-    it(`${where}Scaffold: model and controls as FLARE computes them`, async () => {
+    it.concurrent(`${where}Scaffold: model and controls as FLARE computes them`, async () => {
       const { result, expected } = await runVector('numpy-scaffold', SCAFFOLD)
       await expectModels(result, expected.final_models.server)
     }, 180_000)
 
-    it(`${where}CrossSiteModelEval and GlobalModelEval: what each site measures on each model`, async () => {
+    it.concurrent(`${where}CrossSiteModelEval and GlobalModelEval: what each site measures on each model`, async () => {
       const { result, expected } = await runVector('numpy-linear-cse', LINEAR)
       await expectModels(result, expected.final_models.server)
       const file = join(result, 'cross_site_val', 'cross_val_results.json')
@@ -115,7 +115,7 @@ for (const { area, where, server, second } of LEAGUES)
       })
     }, 240_000)
 
-    it(`${where}k-means, collected and assembled at the server: the centers as FLARE computes them`, async () => {
+    it.concurrent(`${where}k-means, collected and assembled at the server: the centers as FLARE computes them`, async () => {
       const { result, expected } = await runVector('kmeans', KMEANS)
       const { center } = await loadParams(result)
       const known = expected.final_params[PARAMS].center
@@ -136,14 +136,27 @@ for (const { area, where, server, second } of LEAGUES)
     // What follows needs components that only stock sites have.
     if (second !== 'stock') return
 
-    it('StatisticsController: counts, sums, means, deviations and histograms, with cleansers', async () => {
+    it.concurrent('StatisticsController: counts, sums, means, deviations and histograms, with cleansers', async () => {
       const name = 'fed-statistics'
       const { result, expected } = await resultOf(name, await league.submitByApi(vectorJob(name)))
       const file = join(result, 'statistics', 'result.json')
       expectSimilar(JSON.parse(await readFile(file, 'utf8')), expected.statistics)
     }, 180_000)
 
-    it('a linear classifier of scikit-learn: coefficients as FLARE computes them', async () => {
+    it.concurrent('NPTrainer and NPValidator: a job without code, model and evaluation', async () => {
+      const { result, expected } = await runVector('numpy-builtin-cse', LINEAR)
+      await expectModels(result, expected.final_models.server)
+      const file = join(result, 'cross_site_val', 'cross_val_results.json')
+      const seen = JSON.parse(await readFile(file, 'utf8'))
+      for (const [site, models] of Object.entries<object>(expected.cross_val_results)) {
+        expect(Object.keys(seen[site]).sort()).toEqual(Object.keys(models).sort())
+        // The elements by the largest one add up to 6; then comes a number below 1, by chance.
+        for (const { accuracy } of Object.values<{ accuracy: number }>(seen[site]))
+          expect(Math.floor(accuracy + 1e-6)).toBe(6)
+      }
+    }, 240_000)
+
+    it.concurrent('a linear classifier of scikit-learn: coefficients as FLARE computes them', async () => {
       const { result, expected } = await runVector('sklearn-linear', LINEAR)
       expectSimilar(await loadParams(result), expected.final_params[PARAMS])
     }, 240_000)

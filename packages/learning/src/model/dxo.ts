@@ -1,4 +1,4 @@
-import type { FobsValue } from '@hanse/fobs'
+import { DictValue, type FobsValue } from '@hanse/fobs'
 import { dataKindEnum, Shareable } from '@hanse/session'
 import { LearningError } from '../learning-error.ts'
 import { type DataKind, readDataKind } from './data-kind.ts'
@@ -32,15 +32,19 @@ export function readDxo(shareable: Shareable): Dxo {
   if (!(content instanceof Map) || content.size === 0)
     throw new LearningError('ERR_DXO', 'the DXO is empty or no map')
   const kind = readDataKind(content.get('kind'))
-  // Stock's statistics put a whole message there, which is a map to Python.
-  const inner: FobsValue = content.get('data') ?? null
-  const data: FobsValue = inner instanceof Shareable ? inner.content : inner
+  const data: FobsValue = plainMap(content.get('data') ?? null)
   const meta: FobsValue = content.get('meta') ?? new Map()
   if (kind !== 'APP_DEFINED' && !isValueMap(data))
     throw new LearningError('ERR_DXO', `the data of a DXO of ${kind} is no map with text as keys`)
   if (!isValueMap(meta))
     throw new LearningError('ERR_DXO', 'the meta of a DXO is no map with text as keys')
   return { kind, data, meta }
+}
+
+/** Stock's statistics put a whole message there, its NumPy trainer a model: to Python both are maps. */
+function plainMap(value: FobsValue): FobsValue {
+  if (value instanceof Shareable) return value.content
+  return value instanceof DictValue ? value.entries : value
 }
 
 /** A new Shareable that carries `dxo` and has the headers and other content of `base`. */

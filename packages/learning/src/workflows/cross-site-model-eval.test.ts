@@ -1,5 +1,5 @@
 import { type JsonObject, messageOf } from '@hanse/contract'
-import type { FobsValue } from '@hanse/fobs'
+import { DictValue, type FobsValue } from '@hanse/fobs'
 import { Shareable } from '@hanse/session'
 import { encodeNpy, Tensor } from '@hanse/tensor'
 import { describe, expect, it } from 'vitest'
@@ -77,6 +77,17 @@ describe('CrossSiteModelEval', () => {
     expect(kept('model_shareables/site-2')).toMatchObject({ kind: 'WEIGHTS' })
     expect(kept('model_shareables/SRV_server').data).toEqual(new Map([['numpy_key', f32(7)]]))
     expect(kept('result_shareables/site-1_site-2').data).toEqual(new Map([['sum', 21]]))
+  })
+
+  it("takes a model that is a map of stock's own type", async () => {
+    const { files } = await run((task, who) => {
+      const map = new Map([['numpy_key', f32(number(who))]])
+      const data = new DictValue('nvflare.app_common.abstract.model.ModelLearnable', map)
+      return task.name === 'submit_model'
+        ? withDxo({ kind: 'WEIGHTS', data, meta: new Map() })
+        : site(task, who)
+    })
+    expect(results(files)).toMatchObject({ 'site-1': { 'site-2': { sum: 21 } } })
   })
 
   it('asks no site for a model in GlobalModelEval, which needs a locator', async () => {

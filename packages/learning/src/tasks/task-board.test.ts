@@ -448,6 +448,39 @@ describe('sites that are gone', () => {
     expect(await outcome(task)).toEqual({ status: 'client_dead', answered: ['a'] })
   })
 
+  it('are not waited for by a relay, which takes what they answer later as late', async () => {
+    const { clock, board, post, take, answer, outcome } = setUp()
+    const late: unknown[] = []
+    const task = post(
+      { kind: 'relay', order: 'sequential', assignmentMs: 1000 },
+      { onResult: (_, result) => void late.push(result.headers.get(HEADER.replyIsLate)) },
+    )
+    const taken = await take('a')
+    board.siteDisconnected('a')
+    const waiting = board.next('b', { holdMs: 60_000 })
+    await clock.advance(29_999)
+    expect((await board.next('c', { holdMs: 0 })).kind).toBe('nothing-yet')
+    await clock.advance(1)
+    const next = await waiting
+    expect(next.kind).toBe('task')
+    board.siteReconnected('a')
+    await answer('a', taken)
+    await answer('b', next as Task)
+    await answer('c', await take('c'))
+    expect(late).toEqual([true, undefined, undefined])
+    expect(await outcome(task)).toMatchObject({ status: 'ok' })
+  })
+
+  it('end a relay when the last one is gone with the task', async () => {
+    const { clock, board, post, take, answer, outcome } = setUp()
+    const task = post({ kind: 'relay', order: 'sequential' }, { targets: ['a', 'b'] })
+    await answer('a', await take('a'))
+    await take('b')
+    board.siteDisconnected('b')
+    await clock.advance(30_000)
+    expect(await outcome(task)).toEqual({ status: 'client_dead', answered: ['a'] })
+  })
+
   it('count again when they come back', async () => {
     const { clock, board, post, take, answer, outcome } = setUp()
     const task = post({ kind: 'broadcast' }, { targets: ['a'] })

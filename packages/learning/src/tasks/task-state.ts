@@ -169,12 +169,13 @@ export class TaskState {
   /** How the task ends at `now`; `undefined` while it goes on. */
   verdict(now: number, disconnected: ReadonlySet<string>, leadMs: number): TaskStatus | undefined {
     const { timeoutMs = 0 } = this.spec
+    if (now >= this.postedAt + leadMs) this.#skipGone(now, disconnected)
     if (this.#isComplete(now)) return 'ok'
     // An answer that is being dealt with finishes first: it counts whole or not at all.
     if (this.#deliveries.some(({ state }) => state === 'handling')) return undefined
     if (timeoutMs > 0 && now >= this.postedAt + timeoutMs) return 'timeout'
-    if (this.#isRelayExhausted(now)) return 'timeout'
     if (now >= this.postedAt + leadMs && this.#isDead(disconnected)) return 'client_dead'
+    if (this.#isRelayExhausted(now)) return 'timeout'
     return undefined
   }
 
@@ -196,8 +197,11 @@ export class TaskState {
       const pending = this.#pending()
       if (pending === undefined)
         moments.push(nextStep(now, this.#idleSince, distribution.assignmentMs))
-      else if ((distribution.resultMs ?? 0) > 0)
-        moments.push(pending.sentAt + (distribution.resultMs ?? 0))
+      else {
+        if ((distribution.resultMs ?? 0) > 0)
+          moments.push(pending.sentAt + (distribution.resultMs ?? 0))
+        if (disconnected.has(pending.site)) moments.push(this.postedAt + leadMs)
+      }
     }
     return Math.min(...moments.filter((moment) => moment > now))
   }
@@ -251,6 +255,15 @@ export class TaskState {
     if (now < pending.sentAt + distribution.resultMs) return
     pending.skipped = true
     this.#idleSince = pending.sentAt + distribution.resultMs
+  }
+
+  /** Relays go on without a site that is gone; stock's stand still. */
+  #skipGone(now: number, disconnected: ReadonlySet<string>): void {
+    if (this.spec.distribution.kind !== 'relay') return
+    const pending = this.#pending()
+    if (pending?.state !== 'sent' || !disconnected.has(pending.site)) return
+    pending.skipped = true
+    this.#idleSince = now
   }
 
   /** How many of its entries name `site`, minus how often it was served. */

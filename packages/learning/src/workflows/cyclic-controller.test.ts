@@ -3,8 +3,10 @@ import { Shareable } from '@hanse/session'
 import { Tensor } from '@hanse/tensor'
 import { describe, expect, it } from 'vitest'
 import { type InMemoryRunOptions, runInMemory, type Trainer } from '../../test/in-memory-run.ts'
+import { ManualClock, settled } from '../../test/manual-clock.ts'
 import { mapOf, readDxo, withDxo } from '../model/dxo.ts'
 import { HEADER } from '../model/fl-model.ts'
+import type { TaskBoard } from '../tasks/task-board.ts'
 
 const SITES = ['site-1', 'site-2', 'site-3']
 const f32 = (...values: number[]): Tensor =>
@@ -143,6 +145,39 @@ describe('CyclicController', () => {
     )
     expect(without.state.globalModel.weights.get('numpy_key')).toEqual(f32(3))
     expect(asked).toEqual(['site-1', 'site-2', 'site-1', 'site-2'])
+  })
+
+  it('goes on without a site that is gone, and takes nothing of it when it comes back', async () => {
+    const clock = new ManualClock()
+    let board: TaskBoard | undefined
+    const back = Promise.withResolvers<void>()
+    const { state, events } = await run(
+      async (task, site) => {
+        if (site === 'site-2') {
+          board?.siteDisconnected(site)
+          await clock.advance(30_000)
+          await back.promise
+        }
+        if (site === 'site-3') {
+          board?.siteReconnected('site-2')
+          back.resolve()
+          await settled()
+        }
+        return step(task, site)
+      },
+      {},
+      {
+        clock,
+        onBoard(made) {
+          board = made
+        },
+      },
+    )
+    expect(state.globalModel.weights.get('numpy_key')).toEqual(f32(7))
+    const turns = events.flatMap((event) =>
+      event.type === 'contribution' ? [event.report.site] : [],
+    )
+    expect(turns).toEqual(['site-1', 'site-3'])
   })
 
   it('goes on when a site wants to end and may not', async () => {

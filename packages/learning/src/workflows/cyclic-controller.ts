@@ -8,7 +8,7 @@ import { needComponent } from '../components/need-component.ts'
 import type { WorkflowContext } from '../components/run-context.ts'
 import { LearningError } from '../learning-error.ts'
 import { isValueMap, readDxo } from '../model/dxo.ts'
-import { META } from '../model/fl-model.ts'
+import { HEADER, META } from '../model/fl-model.ts'
 import { taskReturnCode } from '../model/return-codes.ts'
 import { awaitTask } from './await-task.ts'
 import { failureText } from './result-errors.ts'
@@ -167,6 +167,10 @@ async function takeTurn(
   generator: ShareableGenerator,
   { site, result, round }: { site: string; result: Shareable; round: number },
 ): Promise<boolean> {
+  if (result.headers.get(HEADER.replyIsLate) === true) {
+    log.warn('a turn comes too late: the model has gone on', { site, round })
+    return false
+  }
   const code = taskReturnCode(result)
   const wantsToEnd = code === 'EARLY_TERMINATION'
   try {

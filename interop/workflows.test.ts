@@ -156,6 +156,11 @@ for (const { area, where, server, second } of LEAGUES)
       }
     }, 240_000)
 
+    it.concurrent('FedAvgLR: logistic regression by Newton steps, as FLARE computes it', async () => {
+      const { result, expected } = await runVector('newton-lr', LINEAR)
+      await expectModels(result, expected.final_models.server)
+    }, 240_000)
+
     it.concurrent('a linear classifier of scikit-learn: coefficients as FLARE computes them', async () => {
       const { result, expected } = await runVector('sklearn-linear', LINEAR)
       expectSimilar(await loadParams(result), expected.final_params[PARAMS])

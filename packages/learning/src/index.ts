@@ -172,6 +172,7 @@ export {
 } from './workflows/cyclic-controller.ts'
 export { FedAvg, type FedAvgSettings } from './workflows/fed-avg.ts'
 export type { FedAvgExtension } from './workflows/fed-avg-extension.ts'
+export { NewtonRaphson, type NewtonRaphsonSettings } from './workflows/newton-raphson.ts'
 export { runWorkflows } from './workflows/run-workflows.ts'
 export { GLOBAL_MODEL_FILE, saveGlobalModel } from './workflows/save-global-model.ts'
 export { ScaffoldControl } from './workflows/scaffold-control.ts'

@@ -300,7 +300,7 @@ describe('the standard components', () => {
       expect(standard.find(entry.path)).toBe(entry)
       // All but those with an argument that must be given.
       if (
-        !/ClientAPIExecutor|ConvertWeights|ExcludeVars|DXOBlocker|ConvertToFedEvent|CollectAndAssemble|GlobalModelEval|StatisticsController|JsonStatsFileWriter/.test(
+        !/ClientAPIExecutor|ConvertWeights|ExcludeVars|DXOBlocker|ConvertToFedEvent|CollectAndAssemble|FedAvgLR|GlobalModelEval|StatisticsController|JsonStatsFileWriter/.test(
           entry.path,
         )
       )

@@ -44,6 +44,7 @@ import {
 } from './catalogue.ts'
 import { cyclicComponents } from './cyclic-components.ts'
 import { evaluationComponents } from './evaluation-components.ts'
+import { logisticRegressionComponents } from './logistic-regression-components.ts'
 import { scaffoldComponents } from './scaffold-components.ts'
 import { sklearnComponents } from './sklearn-components.ts'
 import { statisticsComponents } from './statistics-components.ts'
@@ -70,6 +71,7 @@ export function standardComponents(options: StandardComponents = {}): ComponentE
     ...evaluationComponents(),
     ...statisticsComponents(),
     ...scaffoldComponents(),
+    ...logisticRegressionComponents(),
     ...sklearnComponents(),
     ...serverParts(),
     ...filters(),

@@ -2,8 +2,8 @@ import type { FobsValue } from '@hanse/fobs'
 import type { ValueMap } from '../model/dxo.ts'
 
 /**
- * What an algorithm averages besides the parameters. Its values are part of the contribution they came with, so
- * both count whole or not at all, with the same weight.
+ * What an algorithm averages besides the parameters, or in their place. Its values are part of the contribution
+ * they came with, so all of it counts whole or not at all, with the same weight.
  */
 export interface FedAvgExtension {
   /** Before the first round. */
@@ -18,7 +18,7 @@ export interface FedAvgExtension {
   contribution(params: ValueMap, meta: ValueMap): ValueMap
   /**
    * Takes its own part out of the means.
-   * @returns the parameters
+   * @returns the parameters of the next model, or the differences that sites sent
    * @throws {LearningError} `ERR_ROUND` when nothing can be made of it
    */
   takeMeans(means: ReadonlyMap<string, FobsValue>): Map<string, FobsValue>

@@ -34,6 +34,8 @@ export interface FedAvgSettings {
   readonly startRound: number
   readonly taskName: string
   readonly persistorId: string
+  /** Where the job has none of that id. */
+  readonly defaultPersistor?: Persistor | undefined
   /** See `ResultErrors`. */
   readonly ignoreResultError: boolean | null
   readonly allowEmptyGlobalWeights: boolean
@@ -121,9 +123,10 @@ export class FedAvg implements Workflow {
   }
 
   #persistor(context: WorkflowContext): Persistor | undefined {
-    const { persistorId } = this.#settings
+    const { persistorId, defaultPersistor } = this.#settings
     const component = persistorId === '' ? undefined : context.component(persistorId)
     if (isPersistor(component)) return component
+    if (defaultPersistor !== undefined) return defaultPersistor
     if (persistorId !== '')
       context.log.warn(
         'the job has no persistor of that name; the model is saved as safetensors only',

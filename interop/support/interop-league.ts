@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { ConnectionSecurity } from '@hanse/contract'
 import type { Scheme } from '@hanse/provision'
@@ -118,7 +118,10 @@ export class InteropLeague implements AsyncDisposable {
 
   /** Submits with the FLARE API: the stock tool cannot read configs that have a key `*`. @returns the job's id */
   async submitByApi(folder: string): Promise<string> {
-    const { code, text } = await this.python('submit_job.py', LEAD, this.kit(LEAD), folder)
+    // The API signs a job where it lies.
+    const copy = join(this.folder, 'jobs', basename(folder))
+    await cp(folder, copy, { recursive: true })
+    const { code, text } = await this.python('submit_job.py', LEAD, this.kit(LEAD), copy)
     const data = parsed(text)?.['data'] as { readonly job_id: string } | undefined
     if (code !== 0 || data === undefined) throw new Error(`submission failed: ${text}`)
     return data.job_id

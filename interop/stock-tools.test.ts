@@ -150,8 +150,8 @@ describe.skipIf(stock === null)('The FLARE API against a Hanse server', () => {
   it('`new_secure_session`, `submit_job`, `monitor_job`, `download_job_result`; its exceptions', async () => {
     const destination = join(league.folder, 'api-result')
     // The API signs a job where it lies.
-    const unknown = join(league.folder, 'numpy-cyclic')
-    await cp(join(VECTORS, 'numpy-cyclic'), unknown, { recursive: true })
+    const unknown = join(league.folder, 'xgb-horizontal')
+    await cp(join(VECTORS, 'xgb-horizontal'), unknown, { recursive: true })
     const { code, text } = await league.python(
       'flare_api.py',
       LEAD,
@@ -172,7 +172,7 @@ describe.skipIf(stock === null)('The FLARE API against a Hanse server', () => {
       missing_job: 'JobNotFound',
     })
     expect(said.seen.at(-1)).toBe('FINISHED:COMPLETED')
-    expect(said.bad_job).toContain('CyclicController')
+    expect(said.bad_job).toContain('XGBFedController')
     await access(said.result)
     expect([...(await readGlobalModel(said.result)).get('w')!.data]).toEqual([2, 2])
     expect(JSON.parse(await readFile(join(said.result, 'meta.json'), 'utf8')).name).toBe('means')

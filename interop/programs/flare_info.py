@@ -18,6 +18,7 @@ def main(user: str, kit: str, job_id: str):
         finished = session.list_jobs(limit=1)[0]["job_id"]
         clone = session.clone_job(finished)
         session.abort_job(clone)
+        session.monitor_job(clone, timeout=60, poll_interval=0.5)
         try:
             session.show_stats(clone, "server")
             said["not_running"] = "shown"

@@ -388,6 +388,15 @@ describe('levels', () => {
     else expect(usable).not.toEqual([])
   })
 
+  it('goes by what was found out before, and tries nothing again', async () => {
+    const { program } = await makeSite('')
+    const known = { level: 'node-permission', tool: undefined, shortcomings: ['known'] } as const
+    const detection = Promise.resolve(known)
+    const launcher = createTrainerLauncher({ logger: silentLogger, packages, detection })
+    expect(await launcher.detect()).toBe(known)
+    await expect(launcher.launch(program([]), 'namespaces')).rejects.toThrow('known')
+  })
+
   it('refuses below what the site asks for, and says why', async () => {
     const { program } = await makeSite('')
     const launcher = createTrainerLauncher({ logger: silentLogger, packages, tools: NO_TOOLS })

@@ -77,7 +77,7 @@ export class ProvisionState {
   ): Promise<ProvisionState> {
     const { sealed, key } = await sealSecret(
       caKey.exportPem(),
-      protection.passphrase,
+      { passphrase: protection.passphrase, isRandom: protection.by === 'key-file' },
       secretContext(project, root),
     )
     return new ProvisionState({ root, caKey, protection, issued: new Map() }, project, sealed, key)

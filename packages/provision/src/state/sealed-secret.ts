@@ -13,8 +13,10 @@ import { ProvisionError } from '../provision-error.ts'
 
 const derive = promisify<string, Uint8Array, number, object, Buffer>(scrypt)
 
-// 64 MiB and about a fifth of a second for each guess.
-const COST = 2 ** 16
+/** What each guess at a passphrase costs: 64 MiB and about a fifth of a second. */
+const PASSPHRASE_COST = 2 ** 16
+/** Nobody guesses 256 random bits, whatever a guess costs: the least that is read. */
+const RANDOM_KEY_COST = 2 ** 14
 const BLOCK_SIZE = 8
 const PARALLELISM = 1
 const MAX_COST = 2 ** 20
@@ -25,10 +27,7 @@ const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 
 export const sealedSecretSchema = z.strictObject({
   cipher: z.literal('aes-256-gcm'),
   kdf: z.literal('scrypt'),
-  cost: z
-    .int()
-    .min(2 ** 14)
-    .max(MAX_COST),
+  cost: z.int().min(RANDOM_KEY_COST).max(MAX_COST),
   block_size: z.literal(BLOCK_SIZE),
   parallelism: z.literal(PARALLELISM),
   salt: hex(16),
@@ -49,16 +48,18 @@ export interface StateKey {
 
 /**
  * Encrypts `secret` under `passphrase` with a fresh salt.
+ * @param passphrase of a person, or the text of 32 random bytes, which `isRandom` says
  * @param context bound to the secret: it opens with the same text only
  */
 export async function sealSecret(
   secret: string,
-  passphrase: string,
+  { passphrase, isRandom }: { readonly passphrase: string; readonly isRandom: boolean },
   context: string,
 ): Promise<{ readonly sealed: SealedSecret; readonly key: StateKey }> {
   const salt = randomBytes(16)
   const nonce = randomBytes(12)
-  const keys = await deriveKeys(passphrase, salt, COST)
+  const cost = isRandom ? RANDOM_KEY_COST : PASSPHRASE_COST
+  const keys = await deriveKeys(passphrase, salt, cost)
   const cipher = createCipheriv('aes-256-gcm', keys.encryption, nonce)
   cipher.setAAD(Buffer.from(context))
   const data = Buffer.concat([cipher.update(secret, 'utf8'), cipher.final()])
@@ -66,7 +67,7 @@ export async function sealSecret(
     sealed: {
       cipher: 'aes-256-gcm',
       kdf: 'scrypt',
-      cost: COST,
+      cost,
       block_size: BLOCK_SIZE,
       parallelism: PARALLELISM,
       salt: salt.toString('hex'),

@@ -5,6 +5,7 @@ import { openAuditLog } from '@hanse/audit'
 import { systemClock } from '@hanse/contract'
 import type { Fault } from '@hanse/doctor'
 import type { Kit } from '@hanse/provision'
+import type { PlaceEnd } from '@hanse/server'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { FakeControl, TestIdentities, TestServer } from '../../admin/test/test-league.ts'
 import { run as runIn } from '../test/test-host.ts'
@@ -344,6 +345,42 @@ describe('starting', () => {
     expect(await run('start', '/kits/lead', '--json')).toMatchObject({
       code: 2,
       json: errorJson('ERR_USAGE'),
+    })
+  })
+
+  it('reads the kit anew and starts again when a person asked for a restart, and ends with a stop', async () => {
+    const read: string[] = []
+    const ends: PlaceEnd[] = ['restart', 'restart', 'stop']
+    const { code } = await runIn(['start', '/kits/server1', '--json'], kits, {
+      async loadKit(path) {
+        read.push(path)
+        return { type: 'server', directory: folder, warnings: [] } as unknown as Kit // what is looked at
+      },
+      runServer: async () => ends.shift()!,
+    })
+    expect(code).toBe(0)
+    expect(read).toHaveLength(3)
+    expect(ends).toEqual([])
+  })
+})
+
+describe('a site', () => {
+  it('is kept out and let in again by whom the policy lets', async () => {
+    kits.set('/kits/boss', server.kitOf(await identities.of('boss@example.org', 'project_admin')))
+    const asBoss = (...args: string[]) => run(...args, '--as', '/kits/boss', '--json')
+    expect(await asBoss('disable', 'site-1')).toMatchObject({
+      code: 0,
+      json: { site: 'site-1', disabled: true, already: false },
+    })
+    expect((await run('disable', 'site-1', '--as', '/kits/boss')).stdout).toContain('before')
+    expect((await asBoss('enable', 'site-1')).json).toMatchObject({
+      disabled: false,
+      already: false,
+    })
+    expect((await asBoss('enable', 'site-1')).json).toMatchObject({ already: true })
+    expect(await asLead('disable', 'site-1')).toMatchObject({
+      code: 3,
+      json: errorJson('ERR_NOT_AUTHORIZED'),
     })
   })
 })

@@ -2,8 +2,12 @@ import { createReadStream } from 'node:fs'
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type JobStore, type Logger, messageOf } from '@hanse/contract'
-import type { ObjectStreamConsumer, ObjectStreamDecision, ObjectStreamOffer } from '@hanse/session'
-import { OBJECT_STREAM_KEY } from '@hanse/session'
+import {
+  OBJECT_STREAM_KEY,
+  type ObjectStreamConsumer,
+  type ObjectStreamDecision,
+  type ObjectStreamOffer,
+} from '@hanse/session'
 
 export interface SiteLogsComponents {
   readonly store: JobStore

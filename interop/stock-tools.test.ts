@@ -146,6 +146,17 @@ describe.skipIf(stock === null)('`nvflare` against a Hanse server', () => {
   }, 60_000)
 })
 
+describe.skipIf(stock === null)('The console of FLARE against a Hanse server', () => {
+  it('`check_status`, `list_jobs`, `ls`, `bye`', async () => {
+    const lines = [LEAD, 'check_status server', 'list_jobs', 'ls server', 'bye']
+    const shown = await league.console(LEAD, lines)
+    expect(shown).toContain('Engine status: started')
+    expect(shown).toMatch(/site-1 .*\*{8}/)
+    expect(shown).toContain('RUN DURATION')
+    expect(shown).toContain('Error: a Hanse server shows nobody its files')
+  }, 60_000)
+})
+
 describe.skipIf(stock === null)('The FLARE API against a Hanse server', () => {
   it('`new_secure_session`, `submit_job`, `monitor_job`, `download_job_result`; its exceptions', async () => {
     const destination = join(league.folder, 'api-result')

@@ -109,6 +109,14 @@ export class InteropLeague implements AsyncDisposable {
     return this.#program(join(stock.bin, 'python3'), [path, ...args])
   }
 
+  /** Opens the console of a person's kit and types lines into it. @returns what it showed */
+  async console(person: string, lines: readonly string[]): Promise<string> {
+    const script = join(this.kit(person), 'startup', 'fl_admin.sh')
+    const input = join(this.folder, 'console-input.txt')
+    await writeFile(input, `${lines.join('\n')}\n`)
+    return (await this.#program('bash', ['-c', `bash "$0" < "$1"`, script, input])).text
+  }
+
   /** Submits with the stock tool. @returns the job's id */
   async submit(folder: string): Promise<string> {
     const answer = await this.nvflare('job', 'submit', '-j', folder)

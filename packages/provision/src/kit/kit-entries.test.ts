@@ -166,7 +166,7 @@ describe('the scripts of a kit', () => {
   it('open the console', async () => {
     const script = 'lead@example.org/startup/fl_admin.sh'
     const kit = join(folder, 'lead@example.org')
-    expect(await start(script, 'hanse', ['hanse'], '--x')).toBe(`hanse console --kit ${kit} --x`)
+    expect(await start(script, 'hanse', ['hanse'], '--x')).toBe(`hanse status --as ${kit} --x`)
     expect(await start(script, 'stock', ['python3'])).toBe(
       `python3 -m nvflare.fuel.hci.tools.admin -m ${kit} -s fed_admin.json`,
     )

@@ -4,7 +4,7 @@ import type { AnyParticipant, Project } from '../project/project.ts'
 export function readmeText(project: Project, participant: AnyParticipant): string {
   const start =
     participant.type === 'admin'
-      ? 'Run startup/fl_admin.sh to open the console.'
+      ? 'Run startup/fl_admin.sh to see the league, or to open the console of the stock package.'
       : 'Run startup/start.sh; it stays in the foreground. Stop it with Ctrl-C or SIGTERM.'
   const local =
     participant.type === 'admin'

@@ -30,13 +30,13 @@ esac
 
 /** Starts the console of a person. */
 export const ADMIN_SCRIPT = `#!/usr/bin/env bash
-# Opens the console of this person: with Hanse if it is installed, else with the stock package.
-# HANSE_RUNTIME=hanse or HANSE_RUNTIME=stock decides.
+# Shows the league if Hanse is installed, which has commands instead of a console ("hanse --help"; HANSE_KIT says as
+# whom); else opens the console of the stock package. HANSE_RUNTIME=hanse or HANSE_RUNTIME=stock decides.
 set -eu
 ${CHOOSE_RUNTIME}
 mkdir -p "$kit/transfer"
 case "$runtime" in
-  hanse) exec hanse console --kit "$kit" "$@" ;;
+  hanse) exec hanse status --as "$kit" "$@" ;;
   stock) exec python3 -m nvflare.fuel.hci.tools.admin -m "$kit" -s fed_admin.json "$@" ;;
 ${UNKNOWN_RUNTIME}
 esac

@@ -29,10 +29,13 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
-async function packJob(name: string): Promise<string> {
+async function packJob(name: string, hasCode = true): Promise<string> {
   const file = join(folder, `${name}.zip`)
   const parts: Uint8Array[] = []
-  const job = await writeJob(folder, { name, trainer: trainerOf('') })
+  const executor = { path: 'nvflare.app_common.np.np_trainer.NPTrainer' }
+  const client = hasCode ? {} : { executors: [{ tasks: ['*'], executor }] }
+  const job = await writeJob(folder, { name, trainer: trainerOf(''), client })
+  if (!hasCode) await rm(join(job, 'app', 'custom'), { recursive: true })
   const members = []
   for await (const member of folderMembers(job))
     members.push({ ...member, path: `${name}/${member.path}` })
@@ -48,7 +51,7 @@ function accept(
   const settings = { requireSignedJobs: false, componentPolicy }
   const kit = { identity: { roots: [] }, settings } as unknown as ServerKit // what is looked at
   return acceptJob(
-    { kit, store, submissions, now: () => 0, mayHaveStockSites: () => false },
+    { kit, store, submissions, now: () => 0, mayHaveStockSites: () => true },
     {
       archiveFile,
       folderName: 'job',
@@ -63,17 +66,22 @@ function accept(
 const FEDAVG = 'nvflare.app_common.workflows.fedavg.FedAvg'
 
 describe("a server's own list of components", () => {
-  it('says which of them jobs may use on it', async () => {
-    expect(await accept({ mode: 'enforce', allowed: ['other.Thing'] })).toEqual({
+  const withoutCode = async (componentPolicy: ServerKit['settings']['componentPolicy']) =>
+    accept(componentPolicy, { archiveFile: await packJob('plain', false) })
+
+  it('says which of them jobs may use on it, by any of their names', async () => {
+    expect(await withoutCode({ mode: 'enforce', allowed: ['other.Thing'] })).toEqual({
       ok: false,
       problems: [expect.stringMatching(new RegExp(`class_allow_list.* ${FEDAVG}$`))],
     })
-    expect(await accept({ mode: 'enforce', allowed: [FEDAVG] })).toMatchObject({ ok: true })
+    for (const name of [FEDAVG, 'hanse.FedAvg'])
+      expect(await withoutCode({ mode: 'enforce', allowed: [name] })).toMatchObject({ ok: true })
   })
 
-  it('has no say where there is none, or where it only warns', async () => {
-    expect(await accept({ mode: 'enforce', allowed: undefined })).toMatchObject({ ok: true })
-    expect(await accept({ mode: 'warn', allowed: [] })).toMatchObject({ ok: true })
+  it('has no say about jobs with code of their own, where there is none, or where it only warns', async () => {
+    expect(await accept({ mode: 'enforce', allowed: [] })).toMatchObject({ ok: true })
+    expect(await withoutCode({ mode: 'enforce', allowed: undefined })).toMatchObject({ ok: true })
+    expect(await withoutCode({ mode: 'warn', allowed: [] })).toMatchObject({ ok: true })
   })
 })
 
@@ -114,9 +122,9 @@ describe('a submission with a token', () => {
   })
 
   it('can be used again for what was refused', async () => {
-    expect(await accept({ mode: 'enforce', allowed: [] }, { submitToken: 't1' })).toMatchObject({
-      ok: false,
-    })
+    const archiveFile = await packJob('plain', false)
+    const refused = { submitToken: 't1', archiveFile }
+    expect(await accept({ mode: 'enforce', allowed: [] }, refused)).toMatchObject({ ok: false })
     expect(await submit()).toMatchObject({ ok: true })
   })
 })

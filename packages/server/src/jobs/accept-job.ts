@@ -9,7 +9,7 @@ import {
   validateJob,
   verifyJob,
 } from '@hanse/jobs'
-import { createCatalogue, standardComponents } from '@hanse/learning'
+import { type Catalogue, createCatalogue, standardComponents } from '@hanse/learning'
 import { isListedComponent } from '@hanse/policy'
 import type { ServerKit } from '@hanse/provision'
 import type { JobSubmission, SubmissionOutcome } from '../admin/server-control.ts'
@@ -60,7 +60,9 @@ async function checkJob(
   const validation = await validateJob(files, {
     catalogue: {
       has(path, side, isOwnCode) {
-        if (side === 'server' && !isListedComponent(kit.settings.componentPolicy, path))
+        const { componentPolicy } = kit.settings
+        const names = namesOf(catalogue, path)
+        if (side === 'server' && !names.some((name) => isListedComponent(componentPolicy, name)))
           unlisted.add(path)
         // A site decides for itself: a Hanse site refuses what it does not have when the app comes.
         return (
@@ -71,12 +73,12 @@ async function checkJob(
     },
   })
   if (!validation.ok) return formatProblems(validation.problems).split('\n')
-  // For jobs with code of their own too: this server never runs it, so it is no reason to have more than others.
-  if (unlisted.size > 0)
+  const { job } = validation
+  // As at sites and in stock: who brings code may also use every component that there is.
+  if (unlisted.size > 0 && !job.byoc)
     return [
       `the list of components of this server (class_allow_list) does not have ${[...unlisted].join(', ')}`,
     ]
-  const { job } = validation
   const verdict = await verifyJob(files.below(job.folder), {
     roots: kit.identity.roots,
     now: now(),
@@ -107,6 +109,12 @@ function keepOnce(
       ? { ok: true, jobId }
       : { ok: false, usedFor: { jobId } }
   })
+}
+
+/** Every name of the component that a job names: a list may have it by any of them. */
+function namesOf(catalogue: Catalogue, pathOrName: string): readonly string[] {
+  const entry = catalogue.find(pathOrName) ?? catalogue.findByName(pathOrName)
+  return typeof entry === 'object' ? [pathOrName, entry.path, ...entry.aliases] : [pathOrName]
 }
 
 async function keepJob(

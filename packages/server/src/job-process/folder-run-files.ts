@@ -1,7 +1,8 @@
-import { appendFile, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { appendFile, mkdir, readFile } from 'node:fs/promises'
 import { dirname, isAbsolute, join, relative } from 'node:path'
 import { hasCode } from '@hanse/contract'
 import type { RunFiles } from '@hanse/learning'
+import { ReplacedFiles } from './replaced-files.ts'
 
 export interface FolderRunFilesOptions {
   readonly folder: string
@@ -9,8 +10,12 @@ export interface FolderRunFilesOptions {
   readonly custom: string
 }
 
-/** Files of a run in a folder; no path leads out of it. */
-export function folderRunFiles({ folder, custom }: FolderRunFilesOptions): RunFiles {
+/** Files of a run in a folder; no path leads out of it. Dispose it when nothing more is written. */
+export function folderRunFiles({
+  folder,
+  custom,
+}: FolderRunFilesOptions): RunFiles & AsyncDisposable {
+  const replaced = new ReplacedFiles()
   const read = async (base: string, path: string): Promise<Uint8Array | undefined> => {
     try {
       return new Uint8Array(await readFile(pathBelow(base, path)))
@@ -24,13 +29,7 @@ export function folderRunFiles({ folder, custom }: FolderRunFilesOptions): RunFi
     async write(path, parts) {
       const target = pathBelow(folder, path)
       await mkdir(dirname(target), { recursive: true })
-      const temporary = `${target}.part`
-      {
-        await using file = await open(temporary, 'w', 0o600)
-        for await (const part of parts) await file.writeFile(part)
-        await file.sync()
-      }
-      await rename(temporary, target)
+      await replaced.write(target, parts)
     },
     async append(path, bytes) {
       const target = pathBelow(folder, path)
@@ -38,10 +37,11 @@ export function folderRunFiles({ folder, custom }: FolderRunFilesOptions): RunFi
       await appendFile(target, bytes, { mode: 0o600 })
     },
     async remove(path) {
-      await rm(pathBelow(folder, path), { force: true })
+      await replaced.remove(pathBelow(folder, path))
     },
     read: (path) => read(folder, path),
     readCustom: (path) => read(join(folder, custom), path),
+    [Symbol.asyncDispose]: () => replaced[Symbol.asyncDispose](),
   }
 }
 

@@ -113,7 +113,8 @@ class ServerJob {
     const settings = settingsOf(config, this.#run)
     const events = new EventBus(logger)
     const live = new Set(this.#run.participants.map(({ name }) => name))
-    const { app, context } = this.#build(config, events, () => [...live])
+    await using files = folderRunFiles({ folder: this.#folder, custom: join(APP, 'custom') })
+    const { app, context } = this.#build(config, events, files, () => [...live])
 
     const board: TaskBoard = new TaskBoard(
       {
@@ -203,6 +204,7 @@ class ServerJob {
   #build(
     config: JsonObject,
     events: EventBus,
+    files: RunContext['files'],
     sites: () => readonly string[],
   ): { app: ServerApp; context: RunContext } {
     const { clock, logger } = this.#components
@@ -214,7 +216,7 @@ class ServerJob {
       component: (id) => components.get(id),
       state: new RunState(),
       events,
-      files: folderRunFiles({ folder: this.#folder, custom: join(APP, 'custom') }),
+      files,
       contributions: createContributionStores({
         log: logger,
         spools: fileSpools(join(this.#folder, 'spool')),

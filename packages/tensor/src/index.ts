@@ -36,8 +36,20 @@ export {
   parseSafetensors,
   type Safetensors,
   type SafetensorsLimits,
+  safetensorsParts,
   writeSafetensors,
 } from './safetensors.ts'
+export {
+  type ArrayStore,
+  elementBlocks,
+  elementsWithin,
+  type ReservedElements,
+  type StoredElements,
+  storedElementsOf,
+  storedTensor,
+  storeTensor,
+  tensorByteLength,
+} from './stored-tensor.ts'
 export {
   elementCount,
   type Framework,

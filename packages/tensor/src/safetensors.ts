@@ -1,4 +1,5 @@
 import { type DType, itemSize } from './dtype.ts'
+import { elementBlocks, tensorByteLength } from './stored-tensor.ts'
 import {
   elementCount,
   type Framework,
@@ -94,6 +95,28 @@ export function encodeSafetensors(
   tensors: ReadonlyMap<string, Tensor>,
   metadata: ReadonlyMap<string, string> = new Map(),
 ): Uint8Array[] {
+  const { header, sorted } = layOut(tensors, metadata)
+  return [header, ...sorted.map(tensorBytes)]
+}
+
+/**
+ * The same for files: stored tensors are read in blocks, so that little of the model is in memory. Parts are borrowed
+ * until the next is asked for.
+ * @throws {TensorError} like {@link encodeSafetensors}, when the first part is asked for
+ */
+export function* safetensorsParts(
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: ReadonlyMap<string, string> = new Map(),
+): Generator<Uint8Array, void> {
+  const { header, sorted } = layOut(tensors, metadata)
+  yield header
+  for (const tensor of sorted) yield* elementBlocks(tensor)
+}
+
+function layOut(
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: ReadonlyMap<string, string>,
+): { readonly header: Uint8Array; readonly sorted: readonly Tensor[] } {
   const sorted = [...tensors].sort(
     ([a, x], [b, y]) => (RANK.get(x.dtype) ?? 0) - (RANK.get(y.dtype) ?? 0) || (a < b ? -1 : 1),
   )
@@ -102,7 +125,6 @@ export function encodeSafetensors(
     fields.push(
       `"${METADATA}":{${[...metadata].map(([key, text]) => `${JSON.stringify(key)}:${JSON.stringify(text)}`).join(',')}}`,
     )
-  const parts: Uint8Array[] = []
   let offset = 0
   for (const [name, tensor] of sorted) {
     const type = TO_NAME.get(tensor.dtype)
@@ -113,12 +135,10 @@ export function encodeSafetensors(
       )
     if (name === METADATA)
       throw new TensorError('ERR_SAFETENSORS_FORMAT', `a tensor cannot be named ${METADATA}`)
-    const data = tensorBytes(tensor)
-    const end = offset + data.length
+    const end = offset + tensorByteLength(tensor)
     fields.push(
       `${JSON.stringify(name)}:{"dtype":"${type}","shape":[${tensor.shape.join(',')}],"data_offsets":[${offset},${end}]}`,
     )
-    parts.push(data)
     offset = end
   }
   const json = new TextEncoder().encode(`{${fields.join(',')}}`)
@@ -126,7 +146,7 @@ export function encodeSafetensors(
   const header = new Uint8Array(LENGTH_BYTES + padded).fill(0x20)
   new DataView(header.buffer).setBigUint64(0, BigInt(padded), true)
   header.set(json, LENGTH_BYTES)
-  return [header, ...parts]
+  return { header, sorted: sorted.map(([, tensor]) => tensor) }
 }
 
 /** The file in one piece (a copy); see `encodeSafetensors`. */

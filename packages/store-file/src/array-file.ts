@@ -1,0 +1,164 @@
+import { readSync, writeSync } from 'node:fs'
+import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Room, type Stretch } from './room.ts'
+
+/** Elements in the file; see `StoredElements` of `@hanse/tensor`, which this fits. */
+export interface FiledElements {
+  readonly byteLength: number
+  read(target: Uint8Array, offset: number): Promise<void>
+  readNow(target: Uint8Array, offset: number): void
+  write(bytes: Uint8Array, offset: number): Promise<void>
+  writeNow(bytes: Uint8Array, offset: number): void
+  release(): void
+}
+
+export interface ArrayFileOptions {
+  /** Shorter arrays stay in memory; default 1 MiB. */
+  readonly minBytes?: number | undefined
+}
+
+/** Arrays of a job in one file; see `ArrayStore` of `@hanse/tensor`, which this fits. */
+export interface ArrayFile extends AsyncDisposable {
+  readonly minBytes: number
+  /** Length of the file so far: room that is given back is used again. */
+  readonly fileBytes: number
+  reserve(byteLength: number): FiledElements
+}
+
+/**
+ * Opens a file without a name in `folder`, which is made if need be: whatever becomes of the process, nothing of the
+ * arrays stays behind. Its pages are written over again and again, which costs a fraction of getting memory for every
+ * array from the system.
+ */
+export async function openArrayFile(
+  folder: string,
+  { minBytes = 1024 * 1024 }: ArrayFileOptions = {},
+): Promise<ArrayFile> {
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const path = join(folder, 'arrays')
+  const file = await open(path, 'wx+', 0o600)
+  await unlink(path)
+  const room = new Room()
+  const forgotten = new FinalizationRegistry<Holding>((holding) => holding.release())
+  return {
+    minBytes,
+    get fileBytes() {
+      return room.end
+    },
+    reserve(byteLength) {
+      const holding = new Holding(room, byteLength)
+      const elements = new Elements(file, holding)
+      forgotten.register(elements, holding)
+      return elements
+    },
+    [Symbol.asyncDispose]: () => file.close(),
+  }
+}
+
+/** A stretch of the file that is given back once: when it was released and nobody is reading or writing there. */
+class Holding {
+  readonly byteLength: number
+  readonly #room: Room
+  readonly #stretch: Stretch
+  #busy = 0
+  #released = false
+
+  constructor(room: Room, byteLength: number) {
+    this.byteLength = byteLength
+    this.#room = room
+    this.#stretch = room.take(byteLength)
+  }
+
+  /** @returns where `length` bytes from `offset` are in the file */
+  place(offset: number, length: number): number {
+    if (this.#released) throw new RangeError('the array was given up: it is not stored any more')
+    if (offset < 0 || offset + length > this.byteLength)
+      throw new RangeError(`${length} bytes from ${offset} are outside of ${this.byteLength}`)
+    return this.#stretch.start + offset
+  }
+
+  async during(work: () => Promise<void>): Promise<void> {
+    this.#busy += 1
+    try {
+      await work()
+    } finally {
+      this.#busy -= 1
+      this.#giveBack()
+    }
+  }
+
+  release(): void {
+    if (this.#released) return
+    this.#released = true
+    this.#giveBack()
+  }
+
+  #giveBack(): void {
+    if (this.#released && this.#busy === 0) this.#room.giveBack(this.#stretch)
+  }
+}
+
+class Elements implements FiledElements {
+  readonly #file: FileHandle
+  readonly #holding: Holding
+
+  constructor(file: FileHandle, holding: Holding) {
+    this.#file = file
+    this.#holding = holding
+  }
+
+  get byteLength(): number {
+    return this.#holding.byteLength
+  }
+
+  async read(target: Uint8Array, offset: number): Promise<void> {
+    const place = this.#holding.place(offset, target.length)
+    await this.#holding.during(async () => {
+      for (let done = 0; done < target.length; ) {
+        const { bytesRead } = await this.#file.read(
+          target,
+          done,
+          target.length - done,
+          place + done,
+        )
+        if (bytesRead === 0) throw new RangeError('the file of arrays ended early')
+        done += bytesRead
+      }
+    })
+  }
+
+  readNow(target: Uint8Array, offset: number): void {
+    const place = this.#holding.place(offset, target.length)
+    for (let done = 0; done < target.length; ) {
+      const bytesRead = readSync(this.#file.fd, target, done, target.length - done, place + done)
+      if (bytesRead === 0) throw new RangeError('the file of arrays ended early')
+      done += bytesRead
+    }
+  }
+
+  async write(bytes: Uint8Array, offset: number): Promise<void> {
+    const place = this.#holding.place(offset, bytes.length)
+    await this.#holding.during(async () => {
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesWritten } = await this.#file.write(
+          bytes,
+          done,
+          bytes.length - done,
+          place + done,
+        )
+        done += bytesWritten
+      }
+    })
+  }
+
+  writeNow(bytes: Uint8Array, offset: number): void {
+    const place = this.#holding.place(offset, bytes.length)
+    for (let done = 0; done < bytes.length; )
+      done += writeSync(this.#file.fd, bytes, done, bytes.length - done, place + done)
+  }
+
+  release(): void {
+    this.#holding.release()
+  }
+}

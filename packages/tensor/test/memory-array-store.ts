@@ -1,0 +1,43 @@
+import type { ArrayStore, ReservedElements } from '../src/stored-tensor.ts'
+
+/** An array store for tests: counts what it holds, and fails when it is told to. */
+export class MemoryArrayStore implements ArrayStore {
+  readonly minBytes: number
+  /** Arrays that were not released. */
+  held = 0
+  /** Bytes it takes before its disk is full. */
+  roomBytes = Number.POSITIVE_INFINITY
+
+  constructor(minBytes = 1) {
+    this.minBytes = minBytes
+  }
+
+  reserve(byteLength: number): ReservedElements {
+    this.held += 1
+    let bytes: Uint8Array | undefined = new Uint8Array(byteLength)
+    const stored = (): Uint8Array => {
+      if (bytes === undefined) throw new RangeError('released')
+      return bytes
+    }
+    const writeNow = (from: Uint8Array, offset: number): void => {
+      this.roomBytes -= from.length
+      if (this.roomBytes < 0) throw new Error('no space left')
+      stored().set(from, offset)
+    }
+    const readNow = (target: Uint8Array, offset: number): void => {
+      if (offset + target.length > byteLength) throw new RangeError('past the end')
+      target.set(stored().subarray(offset, offset + target.length))
+    }
+    return {
+      byteLength,
+      readNow,
+      writeNow,
+      read: async (target, offset) => readNow(target, offset),
+      write: async (from, offset) => writeNow(from, offset),
+      release: () => {
+        if (bytes !== undefined) this.held -= 1
+        bytes = undefined
+      },
+    }
+  }
+}

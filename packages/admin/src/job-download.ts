@@ -76,11 +76,12 @@ async function pull(
       refId,
       { kind: 'bytes', maxBytes: maxFileBytes, requestTimeoutMs: REQUEST_TIMEOUT_MS, signal },
       {
-        async piece(data) {
+        async piece(data, release) {
           for (const chunk of data) {
             await file.writeFile(chunk)
             bytes += chunk.length
           }
+          release()
           onProgress?.(name, bytes)
         },
         // Confirmed only when it is safe on the disk.

@@ -27,7 +27,7 @@ import { CellCore } from './cell-core.ts'
 import { CellError } from './cell-error.ts'
 import { CHANNEL_CELL, isPlainChannel, TOPIC_BYE } from './channels.ts'
 import { type Connector, type ConnectorOptions, createConnector } from './connector.ts'
-import { createBodyCodec } from './downloads/body-codec.ts'
+import { createBodyCodec, type SetAside } from './downloads/body-codec.ts'
 import type { OfferLimits } from './downloads/download-offers.ts'
 import type { PullLimits } from './downloads/download-puller.ts'
 import { createDownloads, type Downloads } from './downloads/downloads.ts'
@@ -59,6 +59,8 @@ export interface CellComponents {
   readonly randomId?: (() => string) | undefined
   /** Unpredictable bytes; default from the platform's WebCrypto. */
   readonly randomBytes?: RandomSource | undefined
+  /** Takes long arrays out of memory as they arrive. Default: they stay. */
+  readonly setAside?: SetAside | undefined
   /** From 0 up to 1, for jitter only. */
   readonly random?: (() => number) | undefined
 }
@@ -226,6 +228,7 @@ class LinkedCell implements Cell {
       registry: components.registry,
       downloads: this.downloads,
       random,
+      setAside: components.setAside,
     })
     this.#streamed = new StreamedRequests({
       self: fqcn,

@@ -1,4 +1,13 @@
-import { isTensor, type Tensor, tensorBytes } from '@hanse/tensor'
+import {
+  type ArrayStore,
+  elementBlocks,
+  isTensor,
+  type ReservedElements,
+  type StoredElements,
+  type Tensor,
+  tensorByteLength,
+  tensorBytes,
+} from '@hanse/tensor'
 import { ClientError } from './client-error.ts'
 
 /** The start of every frame: `HTP1`. Garbage on the pipe is noticed at the first byte. */
@@ -27,8 +36,8 @@ export const DEFAULT_FRAME_LIMITS: FrameLimits = Object.freeze({
 export interface Frame {
   /** Parsed, not yet checked. */
   readonly header: unknown
-  /** Owned by the receiver; starts its own buffer, so typed arrays over it are aligned. */
-  readonly body: Uint8Array
+  /** Owned by the receiver; in memory it starts its own buffer, so typed arrays over it are aligned. */
+  readonly body: Uint8Array | StoredElements
 }
 
 /**
@@ -39,6 +48,35 @@ export function encodeFrame(
   header: Readonly<Record<string, unknown>>,
   arrays: readonly Tensor[] = [],
 ): Uint8Array[] {
+  const { head, paddings } = layOut(header, arrays)
+  return [head, ...arrays.flatMap((array, i) => [paddings[i]!, tensorBytes(array)])].filter(
+    ({ length }) => length > 0,
+  )
+}
+
+/**
+ * The same part by part: stored arrays are read in blocks. Each part is borrowed until the next is asked for.
+ * @throws {ClientError} `ERR_TRAINER_VALUE`, at once
+ */
+export function frameParts(
+  header: Readonly<Record<string, unknown>>,
+  arrays: readonly Tensor[] = [],
+): Iterable<Uint8Array> {
+  const { head, paddings } = layOut(header, arrays)
+  return (function* () {
+    yield head
+    for (const [i, array] of arrays.entries()) {
+      yield paddings[i]!
+      yield* elementBlocks(array)
+    }
+  })()
+}
+
+/** The frame's head, and the zeros before each array. */
+function layOut(
+  header: Readonly<Record<string, unknown>>,
+  arrays: readonly Tensor[],
+): { readonly head: Uint8Array; readonly paddings: readonly Uint8Array[] } {
   const described =
     arrays.length === 0
       ? header
@@ -48,21 +86,18 @@ export function encodeFrame(
   const head = new Uint8Array(PREFIX_BYTES + headerBytes).fill(0x20)
   head.set(json, PREFIX_BYTES)
 
-  const parts: Uint8Array[] = [head]
   let bodyBytes = 0
-  for (const array of arrays) {
+  const paddings = arrays.map((array) => {
     if (!isTensor(array)) throw new ClientError('ERR_TRAINER_VALUE', 'an array is not a tensor')
     const padding = aligned(bodyBytes) - bodyBytes
-    if (padding > 0) parts.push(new Uint8Array(padding))
-    const bytes = tensorBytes(array)
-    if (bytes.length > 0) parts.push(bytes)
-    bodyBytes += padding + bytes.length
-  }
+    bodyBytes += padding + tensorByteLength(array)
+    return new Uint8Array(padding)
+  })
   const view = new DataView(head.buffer)
   view.setUint32(0, MAGIC, true)
   view.setUint32(4, headerBytes, true)
   view.setBigUint64(8, BigInt(bodyBytes), true)
-  return parts
+  return { head, paddings }
 }
 
 /** `offset`, or the next multiple of {@link ARRAY_ALIGNMENT}. */
@@ -70,20 +105,30 @@ export function aligned(offset: number): number {
   return Math.ceil(offset / ARRAY_ALIGNMENT) * ARRAY_ALIGNMENT
 }
 
+/** Bytes of a long body that are gathered before they are stored. */
+const BLOCK_BYTES = 1024 * 1024
+
 /**
  * Cuts a stream of bytes, however it is chunked, into frames. Array bytes are copied once, from the chunk to
- * the body. After an error the stream is lost: nothing more can be read from it.
+ * the body, in memory or in a store. After an error the stream is lost: nothing more can be read from it.
  */
 export class FrameDecoder {
   readonly #limits: FrameLimits
-  #target = new Uint8Array(PREFIX_BYTES)
+  readonly #store: ArrayStore | undefined
+  /** Where the body goes block by block, `#stored` bytes so far. */
+  #elements: ReservedElements | undefined
+  #stored = 0
+  #block: Uint8Array<ArrayBuffer> | undefined
+  #target: Uint8Array<ArrayBuffer> = new Uint8Array(PREFIX_BYTES)
   #filled = 0
   #stage: 'prefix' | 'header' | 'body' = 'prefix'
   #bodyBytes = 0
   #header: unknown
 
-  constructor(limits: Partial<FrameLimits> = {}) {
+  /** @param store for long bodies; while it fails, and without one, they stay in memory */
+  constructor(limits: Partial<FrameLimits> = {}, store?: ArrayStore) {
     this.#limits = { ...DEFAULT_FRAME_LIMITS, ...limits }
+    this.#store = store
   }
 
   /** True between frames: a stream that ends here ended in an orderly way. */
@@ -122,10 +167,12 @@ export class FrameDecoder {
         return undefined
       case 'header':
         this.#header = parseHeader(this.#target)
-        this.#begin('body', this.#bodyBytes)
+        this.#beginBody()
         return undefined
       case 'body': {
-        const frame = { header: this.#header, body: this.#target }
+        if (this.#elements !== undefined && !this.#storeBlock(this.#elements)) return undefined
+        const frame = { header: this.#header, body: this.#elements ?? this.#target }
+        this.#elements = undefined
         this.#header = undefined
         this.#begin('prefix', PREFIX_BYTES)
         return frame
@@ -160,6 +207,44 @@ export class FrameDecoder {
       )
     this.#bodyBytes = Number(bodyBytes)
     return headerBytes
+  }
+
+  #beginBody(): void {
+    if (this.#store === undefined || this.#bodyBytes < this.#store.minBytes) {
+      this.#begin('body', this.#bodyBytes)
+      return
+    }
+    this.#elements = this.#store.reserve(this.#bodyBytes)
+    this.#stored = 0
+    this.#stage = 'body'
+    this.#beginBlock()
+  }
+
+  #beginBlock(): void {
+    this.#block ??= new Uint8Array(BLOCK_BYTES)
+    this.#target = this.#block.subarray(0, Math.min(BLOCK_BYTES, this.#bodyBytes - this.#stored))
+    this.#filled = 0
+  }
+
+  /** @returns whether the body is complete */
+  #storeBlock(elements: ReservedElements): boolean {
+    const block = this.#target
+    try {
+      elements.writeNow(block, this.#stored)
+    } catch {
+      // A full disk is not the trainer's fault: the body goes on in memory.
+      this.#elements = undefined
+      this.#begin('body', this.#bodyBytes)
+      elements.readNow(this.#target.subarray(0, this.#stored), 0)
+      elements.release()
+      this.#target.set(block, this.#stored)
+      this.#filled = this.#stored + block.length
+      return this.#filled === this.#bodyBytes
+    }
+    this.#stored += block.length
+    if (this.#stored === this.#bodyBytes) return true
+    this.#beginBlock()
+    return false
   }
 
   #begin(stage: 'prefix' | 'header' | 'body', bytes: number): void {

@@ -9,6 +9,7 @@ export {
 } from './frame.ts'
 export {
   encodeMessage,
+  messageParts,
   parseSiteMessage,
   parseTrainerMessage,
   type SiteMessage,

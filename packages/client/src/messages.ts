@@ -1,6 +1,6 @@
 import type { Tensor } from '@hanse/tensor'
 import { ClientError } from './client-error.ts'
-import { encodeFrame, type Frame, type FrameLimits } from './frame.ts'
+import { encodeFrame, type Frame, type FrameLimits, frameParts } from './frame.ts'
 import { modelFromWire, modelToWire, type TrainerModel } from './trainer-model.ts'
 import { fromWire, readArrays, toWire } from './wire-value.ts'
 
@@ -55,15 +55,32 @@ export type TrainerMessage =
  * @throws {ClientError} `ERR_TRAINER_VALUE`
  */
 export function encodeMessage(message: SiteMessage | TrainerMessage): Uint8Array[] {
+  const { header, arrays } = toFrame(message)
+  return encodeFrame(header, arrays)
+}
+
+/**
+ * The same part by part: stored arrays are read in blocks. Each part is borrowed until the next is asked for.
+ * @throws {ClientError} `ERR_TRAINER_VALUE`, at once
+ */
+export function messageParts(message: SiteMessage | TrainerMessage): Iterable<Uint8Array> {
+  const { header, arrays } = toFrame(message)
+  return frameParts(header, arrays)
+}
+
+function toFrame(message: SiteMessage | TrainerMessage): {
+  readonly header: Readonly<Record<string, unknown>>
+  readonly arrays: readonly Tensor[]
+} {
   const arrays: Tensor[] = []
   switch (message.type) {
     case 'task':
     case 'result':
-      return encodeFrame({ ...message, model: modelToWire(message.model, arrays) }, arrays)
+      return { header: { ...message, model: modelToWire(message.model, arrays) }, arrays }
     case 'log':
-      return encodeFrame({ ...message, value: toWire(message.value, arrays) })
+      return { header: { ...message, value: toWire(message.value, []) }, arrays: [] }
     default:
-      return encodeFrame({ ...message })
+      return { header: { ...message }, arrays: [] }
   }
 }
 

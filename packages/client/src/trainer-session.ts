@@ -13,7 +13,7 @@ import type { TrainerModel } from './trainer-model.ts'
 
 /** The two-way stream of bytes to the site, whatever carries it. */
 export interface ByteChannel {
-  /** Read once, to its end. */
+  /** Read once, to its end. Chunks are borrowed until the next is asked for. */
   readonly chunks: AsyncIterable<Uint8Array>
   /** Resolves when more may be written; `parts` are borrowed until then. */
   write(parts: readonly Uint8Array[]): Promise<void>

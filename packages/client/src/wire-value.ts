@@ -1,5 +1,16 @@
 import { messageOf } from '@hanse/contract'
-import { elementCount, isDType, isTensor, itemSize, Tensor, tensorFromBytes } from '@hanse/tensor'
+import {
+  elementCount,
+  elementsWithin,
+  isDType,
+  isTensor,
+  itemSize,
+  type StoredElements,
+  storedElementsOf,
+  storedTensor,
+  Tensor,
+  tensorFromBytes,
+} from '@hanse/tensor'
 import { ClientError } from './client-error.ts'
 import { aligned, DEFAULT_FRAME_LIMITS, type FrameLimits } from './frame.ts'
 
@@ -59,7 +70,9 @@ export function toWire(value: unknown, arrays: Tensor[], depth = 0): unknown {
 }
 
 /** A trainer may have made the object by hand: its shape and data must fit before anything is written. */
-function checked({ dtype, shape, data }: Tensor): Tensor {
+function checked(tensor: Tensor): Tensor {
+  if (storedElementsOf(tensor) !== undefined) return tensor
+  const { dtype, shape, data } = tensor
   try {
     return new Tensor(dtype, shape, data)
   } catch (cause) {
@@ -114,7 +127,7 @@ function special(
  */
 export function readArrays(
   descriptions: unknown,
-  body: Uint8Array,
+  body: Uint8Array | StoredElements,
   limits: Pick<FrameLimits, 'maxArrays'> = DEFAULT_FRAME_LIMITS,
 ): Tensor[] {
   if (descriptions !== undefined && !Array.isArray(descriptions))
@@ -122,21 +135,26 @@ export function readArrays(
   const list: readonly unknown[] = descriptions ?? []
   if (list.length > limits.maxArrays)
     throw invalid(`${list.length} arrays are more than ${limits.maxArrays}`)
+  const { byteLength } = body
   let end = 0
-  const tensors = list.map((description) => {
+  const arrays = list.map((description) => {
     const { dtype, shape } = parseDescription(description)
     const start = aligned(end)
     try {
       end = start + elementCount(shape) * itemSize(dtype)
-      if (end > body.length)
-        throw invalid(`arrays need ${end} bytes and the body has ${body.length}`)
-      return tensorFromBytes(dtype, shape, body.subarray(start, end))
     } catch (error) {
-      throw error instanceof ClientError ? error : invalid(messageOf(error), error)
+      throw invalid(messageOf(error), error)
     }
+    if (end > byteLength) throw invalid(`arrays need ${end} bytes and the body has ${byteLength}`)
+    return { dtype, shape, start, byteLength: end - start }
   })
-  if (end !== body.length) throw invalid(`arrays fill ${end} of ${body.length} bytes`)
-  return tensors
+  if (end !== byteLength) throw invalid(`arrays fill ${end} of ${byteLength} bytes`)
+  if (body instanceof Uint8Array)
+    return arrays.map(({ dtype, shape, start, byteLength }) =>
+      tensorFromBytes(dtype, shape, body.subarray(start, start + byteLength)),
+    )
+  const elements = elementsWithin(body, arrays)
+  return arrays.map(({ dtype, shape }, i) => storedTensor(dtype, shape, elements[i]!))
 }
 
 function parseDescription(description: unknown): {

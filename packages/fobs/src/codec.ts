@@ -64,6 +64,8 @@ export interface ReferenceKind {
    * @returns consecutive parts, borrowed from `value`
    */
   encodeItem(id: string, value: unknown): Uint8Array[]
+  /** True for a value whose parts are made anew by every {@link encodeItem}, and take memory of their own. */
+  makesParts?(value: unknown): boolean
   /**
    * The items of one served piece by id: usually one.
    * @param bytes borrowed for as long as the values live

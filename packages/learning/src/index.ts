@@ -124,6 +124,7 @@ export {
 export { EMPTY_LEARNABLE, type Learnable } from './model/learnable.ts'
 export { scalarOf } from './model/numbers.ts'
 export { RETURN_CODES, type ReturnCode, taskReturnCode } from './model/return-codes.ts'
+export { releaseArrays, setArraysAside } from './model/set-arrays-aside.ts'
 export { JoblibParamPersistor } from './persistors/joblib-param-persistor.ts'
 export {
   NpFileModelPersistor,

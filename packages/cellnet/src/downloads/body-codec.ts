@@ -25,7 +25,18 @@ export interface BodyCodecComponents {
   /** Absent: arrays always travel in the message, and references of others are refused. */
   readonly downloads?: Downloads | undefined
   readonly random: RandomSource
+  /** See {@link SetAside}. */
+  readonly setAside?: SetAside | undefined
 }
+
+/**
+ * Puts what was pulled somewhere else, piece by piece, before the next is taken into memory.
+ * @param items as they were decoded: views on the piece
+ * @returns the same items, none of them a view on the piece any more; or `undefined` to leave them where they are
+ */
+export type SetAside = (
+  items: ReadonlyMap<string, unknown>,
+) => Promise<ReadonlyMap<string, unknown> | undefined>
 
 export interface BodyCodecOptions {
   /** Limits of decoding. */
@@ -147,12 +158,12 @@ function itemsOf(
       return kind.encodeItem(id, value)
     },
     pieceBytes,
-    borrowsItems: true,
+    borrowsItems: !entries.some(([, value]) => kind.makesParts?.(value)),
   }
 }
 
 async function decodeBody(
-  { registry, downloads }: BodyCodecComponents,
+  { registry, downloads, setAside }: BodyCodecComponents,
   options: BodyCodecOptions,
   body: EncodedBody,
   { origin, secure = false, allowSource, passThrough = false, signal }: DecodeBodyOptions,
@@ -193,8 +204,12 @@ async function decodeBody(
         totalTimeoutMs: options.downloadTimeoutMs,
       },
       {
-        piece: (data) => {
-          for (const bytes of data) addItems(items, kind.decodeItem(bytes, limits))
+        async piece(data, release) {
+          const decoded = new Map<string, unknown>()
+          for (const bytes of data) addItems(decoded, kind.decodeItem(bytes, limits))
+          const elsewhere = await setAside?.(decoded)
+          addItems(items, elsewhere ?? decoded)
+          if (elsewhere !== undefined) release()
         },
       },
     )

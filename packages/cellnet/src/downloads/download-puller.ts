@@ -61,8 +61,11 @@ export interface PullOptions extends AbortOptions {
 
 /** Takes what is pulled. Whatever it throws ends the download and is told to the source. */
 export interface PullSink {
-  /** The next items, or the next bytes as one entry; owned by the sink. While it works, the next piece is under way. */
-  piece(data: readonly Uint8Array[]): void | Promise<void>
+  /**
+   * The next items, or the next bytes as one entry; owned by the sink. While it works, the next piece is under way.
+   * @param release for a sink that keeps no view on the data: their memory is used again
+   */
+  piece(data: readonly Uint8Array[], release: () => void): void | Promise<void>
   /** Everything is there: last chance to refuse it. */
   end?(): void | Promise<void>
 }
@@ -72,6 +75,9 @@ export interface PullSummary {
   readonly bytes: number
   readonly items: number
 }
+
+/** A reply, and how to give its memory back. */
+type Answer = DownloadReply & { readonly release: () => void }
 
 const FIRST_RETRY_WAIT_MS = 2_000
 const MAX_RETRY_WAIT_MS = 60_000
@@ -286,7 +292,7 @@ class Transfer {
   }
 
   async #pullPieces(sink: PullSink): Promise<Extract<DownloadReply, { status: 'eof' | 'error' }>> {
-    let next = this.#requestPiece(undefined)
+    let next: Promise<Answer> = this.#requestPiece(undefined)
     for (;;) {
       const reply = await next
       if (reply.status !== 'ok') return reply
@@ -295,7 +301,7 @@ class Transfer {
       // The next piece travels while the sink works on this one.
       next = this.#requestPiece(reply.state)
       next.catch(() => {}) // Looked at in the next turn, unless the sink throws first.
-      await sink.piece(reply.data)
+      await sink.piece(reply.data, reply.release)
       this.#signal.throwIfAborted()
     }
   }
@@ -326,7 +332,7 @@ class Transfer {
       )
   }
 
-  async #requestPiece(state: DownloadState | undefined): Promise<DownloadReply> {
+  async #requestPiece(state: DownloadState | undefined): Promise<Answer> {
     const timeoutMs = this.#options.requestTimeoutMs ?? this.#limits.requestTimeoutMs
     const body = writePull(this.#refId, state)
     for (let retries = 0; ; retries++) {
@@ -342,7 +348,10 @@ class Transfer {
           maxReplyBytes: this.#maxReplyBytes(),
         },
       )
-      if (reply.returnCode === 'ok') return readDownloadReply(reply.body)
+      if (reply.returnCode === 'ok') {
+        const { release } = reply.body
+        return { ...readDownloadReply(reply.body), release: () => release?.() }
+      }
       if (!PULL_RETRIED.has(reply.returnCode) || retries >= this.#limits.maxRetries)
         throw new CellError(
           'ERR_DOWNLOAD_FAILED',

@@ -6,6 +6,11 @@ export interface EncodedBody {
   readonly encoding: BodyEncoding
   /** Consecutive; cut anywhere. */
   readonly parts: readonly Uint8Array[]
+  /**
+   * For whoever is done with a long body that was received, and with all views on it: its memory is used for the
+   * next one. Absent if that is left to the garbage collector.
+   */
+  readonly release?: (() => void) | undefined
 }
 
 /** The body of a message without one. */

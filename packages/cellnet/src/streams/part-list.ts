@@ -1,3 +1,5 @@
+import type { BodyMemory } from './body-memory.ts'
+
 /** Chunks shorter than this are copied together. */
 const SMALL_BYTES = 64 * 1024
 /** A body gets its whole memory only after this part of it came: nobody makes us take much for little. */
@@ -29,6 +31,7 @@ interface Part {
  * buffer, into which all further chunks are copied: it is never in memory twice, and comes out as one part.
  */
 export class PartList {
+  readonly #memory: BodyMemory | undefined
   readonly #parts: Part[] = []
   #expected: ExpectedBody | undefined
   /** The whole body; filled up to `#length`. */
@@ -36,6 +39,11 @@ export class PartList {
   #block: Uint8Array | undefined
   #blockUsed = 0
   #length = 0
+
+  /** @param memory for bodies whose length is known; default: new memory for each */
+  constructor(memory?: BodyMemory) {
+    this.#memory = memory
+  }
 
   /** Bytes collected so far. */
   get length(): number {
@@ -66,6 +74,14 @@ export class PartList {
     }
     this.#length += length
     this.#gatherIfDue()
+  }
+
+  /** Gives the memory of a body that {@link take} handed over in one part back; every view on it is empty then. */
+  get release(): (() => void) | undefined {
+    const memory = this.#memory
+    const buffer = this.#whole?.buffer
+    if (memory === undefined || !(buffer instanceof ArrayBuffer)) return undefined
+    return () => memory.giveBack(buffer)
   }
 
   /** Hands over the parts; the list is empty afterwards. */
@@ -99,8 +115,12 @@ export class PartList {
     this.#closeBlock()
     const head = this.#parts[0]!.bytes // something was pushed
     const start = -(expected.alignedAt?.(head) ?? 0) & (ALIGNMENT - 1)
-    // Zeroed by the system page by page when it is first written.
-    const whole = new Uint8Array(start + expected.bytes).subarray(start)
+    // Zeroed by the system page by page when it is first written, or what another body left there: never shown.
+    const room = this.#memory?.take(start + expected.bytes) ?? start + expected.bytes
+    const whole =
+      typeof room === 'number'
+        ? new Uint8Array(room).subarray(start)
+        : new Uint8Array(room, start, expected.bytes)
     let at = 0
     for (const { bytes, release } of this.#parts.splice(0)) {
       whole.set(bytes, at)

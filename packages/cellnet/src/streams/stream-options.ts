@@ -28,6 +28,8 @@ export interface StreamOptions {
   readonly maxBufferedBytesPerPeer: number
   /** … and altogether, requests and replies each. A body that does not fit yet waits without ACKs, so its sender stops at its window. */
   readonly maxBufferedBytes: number
+  /** Memory of bodies that was given back, kept for those to come. */
+  readonly maxSpareBytes: number
   /** Bytes of waiting and parked chunks per peer family; past it the stream is refused. */
   readonly maxWaitingBytesPerPeer: number
   /** Streams and running requests per peer family; past it new ones are refused. Replies to our requests do not count. */
@@ -57,6 +59,7 @@ export const DEFAULT_STREAM_OPTIONS: StreamOptions = {
   maxBodyBytes: GIB,
   maxBufferedBytesPerPeer: GIB,
   maxBufferedBytes: 4 * GIB,
+  maxSpareBytes: 64 * MIB,
   maxWaitingBytesPerPeer: 128 * MIB,
   maxStreamsPerPeer: 512,
   maxStreams: 4096,

@@ -4,6 +4,7 @@ import { CellError } from '../cell-error.ts'
 import { HEADER, type HeaderValue, type MessageHeaders } from '../headers.ts'
 import type { IncomingPortMessage, MessagePort } from '../message-port.ts'
 import type { PeerLink } from '../peer-link.ts'
+import { BodyMemory } from './body-memory.ts'
 import { IncomingByteStream } from './incoming-byte-stream.ts'
 import { PartList } from './part-list.ts'
 import { familyOf } from './peer-family.ts'
@@ -36,6 +37,8 @@ export interface ReceivedBody {
   readonly stream: ChunkHeaders
   /** Owned by the receiver of the body; one part if the length was declared. */
   readonly parts: Uint8Array[]
+  /** See {@link EncodedBody.release}. */
+  readonly release: (() => void) | undefined
 }
 
 /** Where an incoming stream goes. */
@@ -124,12 +127,14 @@ export class StreamReceiver {
   // Requests hold their memory until they are answered, and answering may need a reply's: one budget for
   // both could deadlock.
   readonly #budgets: Readonly<Record<'request' | 'reply', ReceiveBudget>>
+  readonly #memory: BodyMemory
   #totalSlots = 0
   #closed = false
 
   constructor(components: StreamReceiverComponents, settings: StreamOptions) {
     this.#components = components
     this.#settings = settings
+    this.#memory = new BodyMemory(settings.maxSpareBytes)
     this.#ended = {
       request: new Tombstones(settings.maxTombstones),
       reply: new Tombstones(settings.maxTombstones),
@@ -259,7 +264,7 @@ export class StreamReceiver {
       first: chunk,
       route,
       reassembly: new Reassembly(chunk.size, maxBytes, maxParked),
-      parts: new PartList(),
+      parts: new PartList(this.#memory),
       ackIntervalBytes: Math.min(
         chunk.ackIntervalBytes ?? FALLBACK_SENDER.ackIntervalBytes,
         windowBytes,
@@ -496,12 +501,14 @@ export class StreamReceiver {
     }
     const { headers, start } = stream
     if (headers === undefined || start === undefined) return // Complete implies chunk 0.
+    const release = stream.whole === undefined ? stream.parts.release : undefined
     const handled = route.onBody({
       origin: stream.origin,
       link: stream.link,
       headers: withApplicationNames(headers, start),
       stream: start,
       parts: stream.whole ?? stream.parts.take(),
+      release,
     })
     const settle = () => {
       this.#release(stream)

@@ -1,5 +1,14 @@
 import { Socket } from 'node:net'
+import { releaseMemory } from '@hanse/contract'
 import type { ByteChannel } from '../trainer-session.ts'
+
+/** Each chunk is borrowed until the next is asked for: then its memory is free at once. */
+async function* readChunks(socket: Socket): AsyncGenerator<Uint8Array> {
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    yield chunk
+    releaseMemory(chunk)
+  }
+}
 
 /** The pipe that the site left open for us under descriptor `fd`, as a channel. */
 export function openInheritedPipe(fd: number): ByteChannel {
@@ -8,7 +17,7 @@ export function openInheritedPipe(fd: number): ByteChannel {
   // Reading ends on an error too; without a listener it would end the program instead.
   socket.on('error', () => {})
   return {
-    chunks: socket,
+    chunks: readChunks(socket),
     write: (parts) =>
       new Promise((resolve, reject) => {
         socket.cork()

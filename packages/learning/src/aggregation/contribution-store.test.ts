@@ -3,6 +3,8 @@ import type { FobsValue } from '@hanse/fobs'
 import {
   type DType,
   fromNumbers,
+  storedElementsOf,
+  storeTensor,
   Tensor,
   type TypedArray,
   tensorBytes,
@@ -11,6 +13,7 @@ import {
 } from '@hanse/tensor'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { MemoryArrayStore } from '../../../tensor/test/memory-array-store.ts'
 import { settled } from '../../test/manual-clock.ts'
 import { MemorySpools } from '../../test/memory-spools.ts'
 import {
@@ -173,6 +176,35 @@ describe('ContributionStore', () => {
     await using store = stores.create()
     expect(await store.add(contribution('a', { w: big(1) }))).toMatchObject({ accepted: true })
     expect(spools.created).toBe(2)
+  })
+
+  it('gives the same bits when arrays are stored, and releases those of contributions', async () => {
+    const arrays = new MemoryArrayStore(1000)
+    const tensor = (seed: number) =>
+      new Tensor(
+        'float32',
+        [100_003],
+        Float32Array.from({ length: 100_003 }, (_, i) => Math.sin(seed + i)),
+      )
+    const sites = [1, 2, 3].map((seed) => ({ site: `site-${seed}`, w: tensor(seed), b: f32(seed) }))
+    await using inMemory = setUp().create()
+    const expected = await meanOf(
+      sites.map(({ site, w, b }) => contribution(site, { w, b })),
+      inMemory,
+    )
+    const stores = createContributionStores({ log: silentLogger, arrays }, { memoryBytes: 100 })
+    const store = stores.create()
+    const stored = await Promise.all(
+      sites.map(async ({ site, w, b }) =>
+        contribution(site, { w: await storeTensor(w, arrays), b }),
+      ),
+    )
+    const mean = await meanOf(stored.reverse(), store)
+    expect(arrays.held).toBe(4)
+    await store.clear()
+    expect(arrays.held).toBe(1)
+    expect(storedElementsOf(mean.params.get('w') as Tensor)).toBeDefined()
+    expect(bitsOf(mean.params)).toEqual(bitsOf(expected.params))
   })
 
   it('lets other work have its turn during a long sum', async () => {

@@ -1,6 +1,7 @@
 import type { Logger } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import {
+  type ArrayStore,
   allocate,
   commonDType,
   type DType,
@@ -10,6 +11,9 @@ import {
   itemSize,
   lanesOf,
   meanDType,
+  type StoredElements,
+  storedElementsOf,
+  storedTensor,
   Tensor,
   type TypedArray,
   tensorBytes,
@@ -27,6 +31,8 @@ export interface ContributionStoreComponents {
   readonly log: Logger
   /** Absent: what does not fit the memory is refused. */
   readonly spools?: SpoolFactory
+  /** Where means are written that are too long for memory. Absent: means stay in memory. */
+  readonly arrays?: ArrayStore
 }
 
 export interface ContributionStoreOptions {
@@ -46,7 +52,10 @@ export interface ContributionStores {
 /** What one site adds to a round. */
 export interface Contribution {
   readonly site: string
-  /** Tensors and numbers by name. Kept, not copied: nobody may change them afterwards. */
+  /**
+   * Tensors and numbers by name. Kept, not copied: nobody may change them afterwards. The elements of stored tensors
+   * are released with the contribution.
+   */
   readonly params: ValueMap
   /** Finite and ≥ 0; 0 counts as taking part without adding anything. */
   readonly weight: number
@@ -70,8 +79,8 @@ interface Param {
   readonly tensor:
     | { readonly dtype: DType; readonly shape: readonly number[]; readonly framework: Framework }
     | undefined
-  /** The elements: in memory, or where they begin in the spool. */
-  readonly data: TypedArray | number
+  /** The elements: in memory, where they begin in the spool, or stored when they arrived. */
+  readonly data: TypedArray | number | StoredElements
 }
 
 interface Entry {
@@ -85,6 +94,8 @@ interface Entry {
 const MIB = 1024 * 1024
 /** Elements that are summed at a time: their float64 sums fit a processor's cache. */
 const BLOCK_ELEMENTS = 64 * 1024
+/** Bytes of a complex128. */
+const WIDEST_ELEMENT = 16
 
 /** One budget of memory for all rounds of a run. */
 export function createContributionStores(
@@ -150,7 +161,7 @@ export class ContributionStore {
       if (param === undefined)
         return refuse(`parameter "${name.slice(0, 80)}" is neither an array nor a number`)
       kept.set(name, param)
-      bytes += typeof param.data === 'number' ? 8 : param.data.byteLength
+      bytes += bytesInMemory(param)
     }
     this.#arriving.add(site)
     try {
@@ -208,7 +219,7 @@ export class ContributionStore {
           name,
           counting.map(([, entry]) => entry),
           options,
-          breather,
+          { breather, arrays: this.#components.arrays },
         ),
       )
     return { params, kind, sites: fitting.map(([site]) => site), leftOut }
@@ -242,7 +253,7 @@ export class ContributionStore {
       const spooled = new Map<string, Param>()
       let offset = 0
       for (const [name, { tensor, data }] of params) {
-        if (tensor === undefined || typeof data === 'number') {
+        if (tensor === undefined || !ArrayBuffer.isView(data)) {
           spooled.set(name, { tensor, data })
           continue
         }
@@ -259,17 +270,27 @@ export class ContributionStore {
 
   async #free(entry: Entry): Promise<void> {
     this.#budget.used -= entry.bytes
+    for (const { data } of entry.params.values()) if (isStored(data)) data.release()
     await entry.spool?.[Symbol.asyncDispose]()
   }
 }
 
 function readParam(value: FobsValue): Param | undefined {
   if (isTensor(value)) {
-    const { dtype, shape, data, framework = 'numpy' } = value
-    return { tensor: { dtype, shape, framework }, data }
+    const { dtype, shape, framework = 'numpy' } = value
+    return { tensor: { dtype, shape, framework }, data: storedElementsOf(value) ?? value.data }
   }
   const number = scalarOf(value)
   return number === undefined ? undefined : { tensor: undefined, data: number }
+}
+
+function isStored(data: Param['data']): data is StoredElements {
+  return typeof data === 'object' && !ArrayBuffer.isView(data)
+}
+
+function bytesInMemory({ data }: Param): number {
+  if (typeof data === 'number') return 8
+  return isStored(data) ? 0 : data.byteLength
 }
 
 /** What arrays must have in common to be summed. */
@@ -314,7 +335,7 @@ async function meanOf(
   name: string,
   entries: readonly Entry[],
   options: { readonly preweighted?: boolean },
-  breather: Breather,
+  { breather, arrays }: { readonly breather: Breather; readonly arrays: ArrayStore | undefined },
 ): Promise<FobsValue> {
   const parts = entries.flatMap((entry) => {
     const param = entry.params.get(name)
@@ -332,7 +353,9 @@ async function meanOf(
   )
   const dtype = types.reduce((a, b) => commonDType(a, b, first.framework))
   const count = elementCount(first.shape)
-  const out = allocate(dtype, count)
+  const out = meanOutput(dtype, count, arrays)
+  const fetches = parts.some(({ param }) => isStored(param.data))
+  const scratch = new Uint8Array(fetches ? Math.min(count, BLOCK_ELEMENTS) * WIDEST_ELEMENT : 0)
   let sum = new WeightedSum(dtype, Math.min(count, BLOCK_ELEMENTS))
   for (let start = 0; start < count; start += BLOCK_ELEMENTS) {
     const length = Math.min(BLOCK_ELEMENTS, count - start)
@@ -340,18 +363,41 @@ async function meanOf(
     else sum.reset()
     for (const { entry, param } of parts) {
       const own = param.tensor?.dtype ?? dtype
-      sum.add(own, await readBlock(entry, param, own, start, length), entry.weight, options)
+      const block = await readBlock(entry, param, own, start, length, scratch)
+      sum.add(own, block, entry.weight, options)
       await breather.worked(length)
     }
-    const lanes = lanesOf(dtype)
-    sum.meanInto(out.subarray(start * lanes, (start + length) * lanes))
+    await out.take(sum, start, length)
   }
-  return new Tensor(
-    dtype,
-    first.shape,
-    out,
-    first.framework === 'numpy' ? undefined : first.framework,
-  )
+  return out.tensor(first.shape, first.framework === 'numpy' ? undefined : first.framework)
+}
+
+/** Where the blocks of a mean go: memory, or a store if they are many. */
+function meanOutput(dtype: DType, count: number, arrays: ArrayStore | undefined) {
+  const size = itemSize(dtype)
+  if (arrays !== undefined && count * size >= arrays.minBytes) {
+    const elements = arrays.reserve(count * size)
+    const block = allocate(dtype, Math.min(count, BLOCK_ELEMENTS))
+    const lanes = lanesOf(dtype)
+    return {
+      async take(sum: WeightedSum, start: number, length: number): Promise<void> {
+        const values = block.subarray(0, length * lanes)
+        sum.meanInto(values)
+        await elements.write(tensorBytes(new Tensor(dtype, [length], values)), start * size)
+      },
+      tensor: (shape: readonly number[], framework?: Framework) =>
+        storedTensor(dtype, shape, elements, framework),
+    }
+  }
+  const out = allocate(dtype, count)
+  const lanes = lanesOf(dtype)
+  return {
+    async take(sum: WeightedSum, start: number, length: number): Promise<void> {
+      sum.meanInto(out.subarray(start * lanes, (start + length) * lanes))
+    },
+    tensor: (shape: readonly number[], framework?: Framework) =>
+      new Tensor(dtype, shape, out, framework),
+  }
 }
 
 async function readBlock(
@@ -360,9 +406,15 @@ async function readBlock(
   dtype: DType,
   start: number,
   length: number,
+  scratch: Uint8Array,
 ): Promise<TypedArray> {
   const lanes = lanesOf(dtype)
-  if (typeof data !== 'number') return data.subarray(start * lanes, (start + length) * lanes)
+  if (ArrayBuffer.isView(data)) return data.subarray(start * lanes, (start + length) * lanes)
+  if (isStored(data)) {
+    const bytes = scratch.subarray(0, length * itemSize(dtype))
+    await data.read(bytes, start * itemSize(dtype))
+    return tensorFromBytes(dtype, [length], bytes).data
+  }
   if (spool === undefined) throw new LearningError('ERR_ROUND', 'a contribution has lost its spool')
   const size = itemSize(dtype)
   return tensorFromBytes(dtype, [length], await spool.read(data + start * size, length * size)).data

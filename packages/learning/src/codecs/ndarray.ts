@@ -10,7 +10,15 @@ import {
   type ReferenceKind,
   shapeError,
 } from '@hanse/fobs'
-import { encodeNpy, encodeNpz, type NpzOptions, parseNpy, parseNpz, Tensor } from '@hanse/tensor'
+import {
+  encodeNpy,
+  encodeNpz,
+  type NpzOptions,
+  parseNpy,
+  parseNpz,
+  storedElementsOf,
+  Tensor,
+} from '@hanse/tensor'
 import { RawArray } from './raw-array.ts'
 
 const TYPE_NAME = 'numpy.ndarray'
@@ -29,8 +37,14 @@ export function createNumpyReference(options: NpzOptions = {}): ReferenceKind {
         throw new FobsError('ERR_FOBS_ENCODE', `item ${id} is no tensor`)
       return encodeNpz([[id, value]], options)
     },
+    makesParts: isStored,
     decodeItem: (bytes) => parseNpz(bytes, { ...options, maxEntries: MAX_ITEMS_PER_PIECE }),
   }
+}
+
+/** True for a tensor whose elements are fetched when they are looked at. */
+export function isStored(value: unknown): boolean {
+  return value instanceof Tensor && storedElementsOf(value) !== undefined
 }
 
 /** {@link createNumpyReference} with checksums in JavaScript. */

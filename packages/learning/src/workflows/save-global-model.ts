@@ -1,4 +1,4 @@
-import { castTensor, encodeSafetensors, isTensor, Tensor } from '@hanse/tensor'
+import { castTensor, isTensor, safetensorsParts, Tensor } from '@hanse/tensor'
 import type { RunContext } from '../components/run-context.ts'
 import type { Learnable } from '../model/learnable.ts'
 import { scalarOf } from '../model/numbers.ts'
@@ -36,5 +36,5 @@ export async function saveGlobalModel(
     ['job', jobId],
     ['round', String(round)],
   ])
-  await files.write(GLOBAL_MODEL_FILE, encodeSafetensors(tensors, metadata))
+  await files.write(GLOBAL_MODEL_FILE, safetensorsParts(tensors, metadata))
 }

@@ -1,16 +1,22 @@
+import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { createCell } from '@hanse/cellnet'
 import { systemClock } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
 import { openParentPipe } from '@hanse/launcher-process'
+import { setArraysAside } from '@hanse/learning'
 import { createPinoLogger, isLogLevel } from '@hanse/logger-pino'
+import { openArrayFile } from '@hanse/store-file'
 import { serverJobCell } from '../jobs/job-process-protocol.ts'
 import { serverJobRegistry } from './job-registry.ts'
 import { readRunFile } from './run-file.ts'
-import { runServerJob } from './run-server-job.ts'
+import { runServerJob, SPOOL_FOLDER } from './run-server-job.ts'
 
 // Received bytes count as garbage by proportion, not by every 64 MB (docs/decisions/0010).
 setFlagsFromString('--external-memory-accounted-in-global-limit')
+
+/** Arrays fetched for sites that are about to pull them, until all have. */
+const MAX_SERVED_BYTES = 64 * 1024 * 1024
 
 // The process of one job at the server, its server at the other end of the pipe. It may wait long for its job.
 const parent = openParentPipe()
@@ -19,18 +25,24 @@ process.chdir(folder)
 const run = await readRunFile(folder)
 const clock = systemClock
 const logger = createPinoLogger({ level: isLogLevel(run.logLevel) ? run.logLevel : 'info' })
-const cell = createCell(serverJobCell(run.jobId), {
-  drivers: [],
-  registry: serverJobRegistry(),
-  clock,
-  logger,
-})
+const arrays = await openArrayFile(join(folder, SPOOL_FOLDER))
+const cell = createCell(
+  serverJobCell(run.jobId),
+  {
+    drivers: [],
+    registry: serverJobRegistry(),
+    clock,
+    logger,
+    setAside: setArraysAside(arrays, logger),
+  },
+  { downloads: { maxCachedBytes: MAX_SERVED_BYTES } },
+)
 const link = cell.adopt(pipeConnection(parent.stream, { name: 'server', clock }), 'active')
 await link.ready
 const setLogLevel = (level: string) => {
   if (isLogLevel(level)) logger.setLevel(level)
 }
-process.exitCode = await runServerJob({ cell, clock, logger, setLogLevel }, folder, run)
+process.exitCode = await runServerJob({ cell, clock, logger, setLogLevel, arrays }, folder, run)
 parent.release()
 await cell[Symbol.asyncDispose]()
 process.exit()

@@ -4,6 +4,7 @@ import { type Clock, type JsonObject, type Logger, messageOf } from '@hanse/cont
 import { readDeployedConfig } from '@hanse/jobs'
 import {
   buildServerApp,
+  type ContributionStoreComponents,
   createCatalogue,
   createContributionStores,
   EventBus,
@@ -43,8 +44,12 @@ export interface ServerJobComponents {
   readonly clock: Clock
   readonly logger: Logger
   setLogLevel(level: string): void
+  /** Where arrays are that are too long for memory. Default: memory. */
+  readonly arrays?: ContributionStoreComponents['arrays']
 }
 
+/** Below the folder of the run: not part of its result. */
+export const SPOOL_FOLDER = 'spool'
 /** Holds a poll shorter than any stock time-out of one. */
 const HOLD_MS = 10_000
 const STATUS_TIMEOUT_MS = 10_000
@@ -219,7 +224,8 @@ class ServerJob {
       files,
       contributions: createContributionStores({
         log: logger,
-        spools: fileSpools(join(this.#folder, 'spool')),
+        spools: fileSpools(join(this.#folder, SPOOL_FOLDER)),
+        ...(this.#components.arrays && { arrays: this.#components.arrays }),
       }),
       log: logger,
       clock,

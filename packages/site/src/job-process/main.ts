@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { crc32 } from 'node:zlib'
 import { createCell } from '@hanse/cellnet'
@@ -10,14 +11,18 @@ import {
   findClientPackages,
   openParentPipe,
 } from '@hanse/launcher-process'
-import { createLearningCodecs, edgeCodecs } from '@hanse/learning'
+import { createLearningCodecs, edgeCodecs, setArraysAside } from '@hanse/learning'
 import { createPinoLogger, isLogLevel } from '@hanse/logger-pino'
 import { adminCodecs, jobCell, platformCodecs } from '@hanse/session'
+import { openArrayFile } from '@hanse/store-file'
 import { readSiteRunFile } from './run-file.ts'
 import { runSiteJob } from './run-site-job.ts'
 
 // Received bytes count as garbage by proportion, not by every 64 MB (docs/decisions/0010).
 setFlagsFromString('--external-memory-accounted-in-global-limit')
+
+/** Arrays fetched for a server that is about to pull them. */
+const MAX_SERVED_BYTES = 64 * 1024 * 1024
 
 // The process of one job at a site, its site at the other end of the pipe. It may wait long for its job.
 const parent = openParentPipe()
@@ -29,18 +34,24 @@ process.chdir(folder)
 const run = await readSiteRunFile(folder)
 const clock = systemClock
 const logger = createPinoLogger({ level: isLogLevel(run.logLevel) ? run.logLevel : 'info' })
-const cell = createCell(jobCell(run.siteCell, run.jobId), {
-  drivers: [],
-  registry: createFobsRegistry(
-    coreCodecs,
-    platformCodecs,
-    adminCodecs,
-    createLearningCodecs({ crc32 }),
-    edgeCodecs,
-  ),
-  clock,
-  logger,
-})
+const arrays = await openArrayFile(join(folder, 'spool'))
+const cell = createCell(
+  jobCell(run.siteCell, run.jobId),
+  {
+    drivers: [],
+    registry: createFobsRegistry(
+      coreCodecs,
+      platformCodecs,
+      adminCodecs,
+      createLearningCodecs({ crc32 }),
+      edgeCodecs,
+    ),
+    clock,
+    logger,
+    setAside: setArraysAside(arrays, logger),
+  },
+  { downloads: { maxCachedBytes: MAX_SERVED_BYTES } },
+)
 const link = cell.adopt(pipeConnection(parent.stream, { name: 'site', clock }), 'active')
 await link.ready
 const launcher = createTrainerLauncher({
@@ -51,7 +62,11 @@ const launcher = createTrainerLauncher({
 const setLogLevel = (level: string) => {
   if (isLogLevel(level)) logger.setLevel(level)
 }
-process.exitCode = await runSiteJob({ cell, clock, logger, launcher, setLogLevel }, folder, run)
+process.exitCode = await runSiteJob(
+  { cell, clock, logger, launcher, setLogLevel, arrays },
+  folder,
+  run,
+)
 parent.release()
 await cell[Symbol.asyncDispose]()
 process.exit()

@@ -8,6 +8,7 @@ import {
   buildClientApp,
   type ClientApp,
   createCatalogue,
+  releaseArrays,
   resolveVariables,
   standardComponents,
   TaskRunner,
@@ -29,6 +30,7 @@ import {
   TaskClient,
 } from '@hanse/session'
 import { ClientApiExecutor } from '../trainer/client-api-executor.ts'
+import type { TrainerComponents } from '../trainer/trainer.ts'
 import { MetricReporter } from './metric-reporter.ts'
 import type { SiteRunFile } from './run-file.ts'
 import { JOB_COMMAND, JOB_STATUS, SITE_JOB_TOPIC } from './site-job-protocol.ts'
@@ -39,6 +41,8 @@ export interface SiteJobComponents {
   readonly clock: Clock
   readonly logger: Logger
   readonly launcher: TrainerLauncher
+  /** Where arrays are that are too long for memory. Default: memory. */
+  readonly arrays?: TrainerComponents['arrays']
   setLogLevel(level: string): void
 }
 
@@ -167,6 +171,9 @@ class SiteJob {
     signal.throwIfAborted()
     await metrics.drained()
     const outcome = await tasks.submit(task, result, { signal })
+    // The server has pulled what it wanted; nothing keeps a model beyond its task.
+    releaseArrays(task.data)
+    releaseArrays(result)
     this.#tasksDone += 1
     this.#tellWork('')
     logger.info('result handed in', { task: task.name, id: task.id, outcome })
@@ -191,7 +198,7 @@ class SiteJob {
   }
 
   async #buildApp(metrics: MetricReporter): Promise<ClientApp> {
-    const { clock, logger, launcher } = this.#components
+    const { clock, logger, launcher, arrays } = this.#components
     const { site, jobId } = this.#run
     const { content } = await readDeployedConfig(this.#appFolder, 'client')
     const resolved = resolveVariables(content, {
@@ -211,7 +218,7 @@ class SiteJob {
         createClientApiExecutor: (args) =>
           new ClientApiExecutor(
             { ...args, datasets: Object.keys(this.#run.datasets) },
-            { launcher, clock, logger },
+            { launcher, clock, logger, arrays },
             {
               runtimes: new Map(Object.entries(this.#run.runtimes)),
               appDirectory: this.#appFolder,

@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import {
   ClientError,
@@ -6,6 +6,7 @@ import {
   type Frame,
   FrameDecoder,
   type FrameLimits,
+  messageParts,
   parseTrainerMessage,
   type SiteMessage,
   TRAINER_PROTOCOL,
@@ -13,9 +14,10 @@ import {
   type TrainerModel,
   type TrainerWelcome,
 } from '@hanse/client/core'
-import type { Clock } from '@hanse/contract'
+import { type Clock, releaseMemory } from '@hanse/contract'
 import type { ConfinedProcess, ProcessExit } from '@hanse/launcher-process'
 import { failedInSetup } from '@hanse/launcher-process'
+import type { ArrayStore } from '@hanse/tensor'
 import { explainTrainerExit } from './explain-trainer-exit.ts'
 import { TrainerError } from './trainer-error.ts'
 
@@ -30,6 +32,8 @@ export interface TrainerRunComponents {
   readonly process: ConfinedProcess
   readonly clock: Clock
   readonly onLog: (metric: TrainerMetric) => void
+  /** Where the arrays of long results go; default: memory. */
+  readonly arrays?: ArrayStore | undefined
 }
 
 export interface TrainerRunOptions {
@@ -91,7 +95,7 @@ export class TrainerRun {
     if (this.#pending !== undefined)
       throw new TrainerError('ERR_TRAINER_STATE', 'the trainer already has a task')
     const pending: Pending = { id: ++this.#lastId, answer: Promise.withResolvers<TrainerModel>() }
-    const task = encodeMessage({ type: 'task', id: pending.id, name, model })
+    const task = messageParts({ type: 'task', id: pending.id, name, model })
     this.#pending = pending
     pending.answer.promise.catch(() => {})
     const { signal, timeoutMs } = options
@@ -164,9 +168,14 @@ export class TrainerRun {
   }
 
   async #read(pipe: Duplex): Promise<void> {
-    const decoder = new FrameDecoder(this.#options.frameLimits)
+    // A socket makes a new buffer for every read; other streams may pass on what somebody else still holds.
+    const ownsChunks = pipe instanceof Socket
+    const decoder = new FrameDecoder(this.#options.frameLimits, this.#components.arrays)
     try {
-      for await (const chunk of pipe) this.#takeAll(decoder.push(chunk))
+      for await (const chunk of pipe as AsyncIterable<Uint8Array>) {
+        this.#takeAll(decoder.push(chunk))
+        if (ownsChunks) releaseMemory(chunk)
+      }
     } catch (error) {
       // A broken pipe is the end of the process, which says more.
       if (error instanceof ClientError) this.#violation(error.message, error)
@@ -205,11 +214,14 @@ export class TrainerRun {
     void this.#write(encodeMessage(message)).catch(() => {})
   }
 
-  async #write(parts: readonly Uint8Array[]): Promise<void> {
+  /** Part after part: each is borrowed until the pipe has taken it. */
+  async #write(parts: Iterable<Uint8Array>): Promise<void> {
     const { pipe } = this.#process
-    let free = true
-    for (const part of parts) free = pipe.write(part)
-    if (!free) await once(pipe, 'drain')
+    for (const part of parts)
+      if (part.length > 0)
+        await new Promise<void>((resolve, reject) => {
+          pipe.write(part, (error) => (error ? reject(error) : resolve()))
+        })
   }
 
   #violation(reason: string, cause?: unknown): void {

@@ -8,6 +8,7 @@ import type {
   TrainerLimits,
   TrainerRuntime,
 } from '@hanse/launcher-process'
+import type { ArrayStore } from '@hanse/tensor'
 import { asDifference } from './parameter-difference.ts'
 import { readTrainerCommand, type TrainerLaunch } from './trainer-command.ts'
 import { TrainerError } from './trainer-error.ts'
@@ -47,6 +48,8 @@ export interface TrainerComponents {
   readonly launcher: TrainerLauncher
   readonly clock: Clock
   readonly logger: Logger
+  /** Where the arrays of long results go; default: memory. */
+  readonly arrays?: ArrayStore | undefined
 }
 
 export interface TrainerOptions {
@@ -183,7 +186,7 @@ class LaunchedTrainer implements Trainer {
   }
 
   async #launch(): Promise<TrainerRun> {
-    const { launcher, clock, logger } = this.#components
+    const { launcher, clock, logger, arrays } = this.#components
     const options = this.#options
     this.#command ??= readTrainerCommand(options.command, options.runtimes, options.appDirectory)
     const command = await this.#command
@@ -205,7 +208,7 @@ class LaunchedTrainer implements Trainer {
       const { taskNames, trainWithEvaluation, transferType, launchOnce, launchTimeoutMs } =
         options.exchange
       const run = new TrainerRun(
-        { process, clock, onLog: this.#logGate() },
+        { process, clock, arrays, onLog: this.#logGate() },
         {
           welcome: {
             jobId: options.jobId,

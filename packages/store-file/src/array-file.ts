@@ -1,5 +1,5 @@
 import { readSync, writeSync } from 'node:fs'
-import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Room, type Stretch } from './room.ts'
 
@@ -37,6 +37,8 @@ export async function openArrayFile(
 ): Promise<ArrayFile> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const path = join(folder, 'arrays')
+  // Of a process that ended between the next two lines.
+  await rm(path, { force: true })
   const file = await open(path, 'wx+', 0o600)
   await unlink(path)
   const room = new Room()

@@ -28,12 +28,11 @@ export class ReplacedFiles implements AsyncDisposable {
       await rm(temporary, { force: true })
       throw error
     }
-    if (bytes < MIN_SPARE_BYTES || !(await isLinked(path, `${path}.old`))) {
-      await rename(temporary, path)
-      return
-    }
+    const before = `${path}.before.part`
+    const isKept = bytes >= MIN_SPARE_BYTES && (await isLinked(path, before))
     await rename(temporary, path)
-    await rename(`${path}.old`, temporary)
+    if (!isKept) return
+    await rename(before, temporary)
     this.#spares.add(temporary)
   }
 

@@ -48,4 +48,11 @@ const CAUSES: readonly (readonly [RegExp, string])[] = [
     /SyntaxError|ERR_INVALID_TYPESCRIPT_SYNTAX|ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX/,
     'its script has a syntax error',
   ],
+  // Of Python's own exceptions only: the name of any other is text that the job chose.
+  ...[
+    ...['ArithmeticError', 'AssertionError', 'AttributeError', 'EOFError', 'FloatingPointError'],
+    ...['ImportError', 'IndexError', 'KeyError', 'NameError', 'NotImplementedError', 'OSError'],
+    ...['OverflowError', 'RecursionError', 'RuntimeError', 'TimeoutError', 'TypeError'],
+    ...['UnboundLocalError', 'UnicodeDecodeError', 'ValueError', 'ZeroDivisionError'],
+  ].map((name) => [new RegExp(`^${name}(:|$)`, 'm'), `its script raised ${name}`] as const),
 ]

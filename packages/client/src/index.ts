@@ -8,12 +8,14 @@ export {
   type FrameLimits,
 } from './frame.ts'
 export {
+  type ClientApiSettings,
   encodeMessage,
   messageParts,
   parseSiteMessage,
   parseTrainerMessage,
   type SiteMessage,
   TRAINER_PROTOCOL,
+  TRAINER_PROTOCOL_OF_VALUES,
   type TrainerMessage,
   type TrainerWelcome,
 } from './messages.ts'

@@ -1,4 +1,4 @@
-import { Tensor } from '@hanse/tensor'
+import { isTensor, Tensor } from '@hanse/tensor'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ClientError } from './client-error.ts'
@@ -10,8 +10,10 @@ import {
   type SiteMessage,
   type TrainerMessage,
 } from './messages.ts'
+import type { TrainerModel } from './trainer-model.ts'
+import type { MetaValue } from './wire-value.ts'
 
-function frameOf(message: SiteMessage | TrainerMessage): Frame {
+function frameOf(message: SiteMessage<MetaValue> | TrainerMessage<MetaValue>): Frame {
   const decoder = new FrameDecoder()
   const frames = encodeMessage(message).flatMap((part) => decoder.push(part))
   expect(frames).toHaveLength(1)
@@ -58,6 +60,20 @@ describe('messages', () => {
     )
   })
 
+  it('carry any parameter from a trainer, and arrays only to one of protocol 1', () => {
+    fc.assert(
+      fc.property(fc.dictionary(key, metaValue, { maxKeys: 4 }), (params) => {
+        const model = { params, paramsType: 'FULL' } as TrainerModel<MetaValue>
+        const result = { type: 'result', id: 1, model } as const
+        expect(plain(parseTrainerMessage(frameOf(result)))).toEqual(plain(result))
+        const task = frameOf({ type: 'task', id: 1, name: 'train', model })
+        const parse = () => parseSiteMessage(task)
+        if (Object.values(params).every(isTensor)) expect(parse).not.toThrow()
+        else expect(parse).toThrow(expect.objectContaining({ code: 'ERR_TRAINER_PROTOCOL' }))
+      }),
+    )
+  })
+
   it('carry a model with its arrays', () => {
     const model = {
       params: { weights: tensor, 'layer 1/bias': tensor },
@@ -91,7 +107,6 @@ describe('messages', () => {
 
   it.each([
     ['a metric that is text', { metrics: { note: 'text' } }],
-    ['a parameter that is a number', { params: { w: 1 } }],
     ['a tensor whose data are too long', { params: { w: { ...tensor, shape: [3] } } }],
     ['a type without params', { paramsType: 'FULL' }],
     ['a round below zero', { currentRound: -1 }],
@@ -134,8 +149,10 @@ describe('messages', () => {
 
   it('are refused when values nest too deep', () => {
     const deep = JSON.parse(`${'['.repeat(100_000)}${']'.repeat(100_000)}`)
-    const header = { type: 'result', id: 1, model: { meta: { deep } } }
-    expect(() => parseTrainerMessage({ header, body: empty })).toThrow('deeper than 32')
+    for (const model of [{ meta: { deep } }, { params: { deep }, paramsType: 'FULL' }]) {
+      const header = { type: 'result', id: 1, model }
+      expect(() => parseTrainerMessage({ header, body: empty })).toThrow('deeper than 32')
+    }
   })
 
   it('made of garbage throw nothing but our error', () => {

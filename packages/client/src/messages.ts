@@ -1,11 +1,13 @@
-import type { Tensor } from '@hanse/tensor'
+import { isTensor, type Tensor } from '@hanse/tensor'
 import { ClientError } from './client-error.ts'
 import { encodeFrame, type Frame, type FrameLimits, frameParts } from './frame.ts'
-import { modelFromWire, modelToWire, type TrainerModel } from './trainer-model.ts'
-import { fromWire, readArrays, toWire } from './wire-value.ts'
+import { anyValue, modelFromWire, modelToWire, type TrainerModel } from './trainer-model.ts'
+import { fromWire, type MetaValue, readArrays, toWire } from './wire-value.ts'
 
 /** The version that this library speaks; `docs/trainer-protocol.md`. */
 export const TRAINER_PROTOCOL = 1
+/** The version in which a parameter may be any value, not only an array, as Python's models have them. */
+export const TRAINER_PROTOCOL_OF_VALUES = 2
 
 /** What the site tells a trainer once, in answer to `hello`. */
 export interface TrainerWelcome {
@@ -25,24 +27,37 @@ export interface TrainerWelcome {
   readonly trainWithEvaluation: boolean
   /** What the site hands on: with `DIFF`, it subtracts the received parameters from a `FULL` result. */
   readonly transferType: 'FULL' | 'DIFF'
+  /** What only libraries have a use for that offer FLARE's own Client API; absent from what TypeScript trainers get. */
+  readonly clientApi?: ClientApiSettings | undefined
 }
 
-export type SiteMessage =
+/** Arguments of the job's ClientAPIExecutor that the Client API follows inside the trainer (client-api.md §5). */
+export interface ClientApiSettings {
+  /** What the script wants its parameters to be, e.g. `numpy`. */
+  readonly exchangeFormat: string
+  /** What the job's server counts with. */
+  readonly serverFormat: string
+  /** Collect garbage every so many rounds; 0: never. */
+  readonly memoryGcRounds: number
+  readonly cudaEmptyCache: boolean
+}
+
+export type SiteMessage<Parameter extends MetaValue = Tensor> =
   | ({ readonly type: 'welcome'; readonly protocol: number } & TrainerWelcome)
   | {
       readonly type: 'task'
       readonly id: number
       readonly name: string
-      readonly model: TrainerModel
+      readonly model: TrainerModel<Parameter>
     }
   /** No more tasks: end. */
   | { readonly type: 'end' }
   /** The job was stopped: end at once. */
   | { readonly type: 'abort'; readonly reason: string }
 
-export type TrainerMessage =
+export type TrainerMessage<Parameter extends MetaValue = Tensor> =
   | { readonly type: 'hello'; readonly protocols: readonly number[]; readonly client: string }
-  | { readonly type: 'result'; readonly id: number; readonly model: TrainerModel }
+  | { readonly type: 'result'; readonly id: number; readonly model: TrainerModel<Parameter> }
   | {
       readonly type: 'log'
       readonly key: string
@@ -54,7 +69,7 @@ export type TrainerMessage =
  * One message as the parts of a frame; arrays are borrowed until it is written.
  * @throws {ClientError} `ERR_TRAINER_VALUE`
  */
-export function encodeMessage(message: SiteMessage | TrainerMessage): Uint8Array[] {
+export function encodeMessage(message: AnyMessage): Uint8Array[] {
   const { header, arrays } = toFrame(message)
   return encodeFrame(header, arrays)
 }
@@ -63,12 +78,14 @@ export function encodeMessage(message: SiteMessage | TrainerMessage): Uint8Array
  * The same part by part: stored arrays are read in blocks. Each part is borrowed until the next is asked for.
  * @throws {ClientError} `ERR_TRAINER_VALUE`, at once
  */
-export function messageParts(message: SiteMessage | TrainerMessage): Iterable<Uint8Array> {
+export function messageParts(message: AnyMessage): Iterable<Uint8Array> {
   const { header, arrays } = toFrame(message)
   return frameParts(header, arrays)
 }
 
-function toFrame(message: SiteMessage | TrainerMessage): {
+type AnyMessage = SiteMessage<MetaValue> | TrainerMessage<MetaValue>
+
+function toFrame(message: AnyMessage): {
   readonly header: Readonly<Record<string, unknown>>
   readonly arrays: readonly Tensor[]
 } {
@@ -85,13 +102,13 @@ function toFrame(message: SiteMessage | TrainerMessage): {
 }
 
 /**
- * Reads a frame that a trainer sent.
+ * Reads a frame that a trainer sent. Its parameters may be any value.
  * @throws {ClientError} `ERR_TRAINER_PROTOCOL`
  */
 export function parseTrainerMessage(
   frame: Frame,
   limits?: Pick<FrameLimits, 'maxArrays'>,
-): TrainerMessage {
+): TrainerMessage<MetaValue> {
   const { fields, arrays } = open(frame, limits)
   switch (fields.get('type')) {
     case 'hello': {
@@ -104,7 +121,7 @@ export function parseTrainerMessage(
       return {
         type: 'result',
         id: count(fields, 'id'),
-        model: modelFromWire(fields.get('model'), arrays),
+        model: modelFromWire(fields.get('model'), arrays, anyValue),
       }
     case 'log': {
       const value = fromWire(fields.get('value'), [])
@@ -120,7 +137,7 @@ export function parseTrainerMessage(
 }
 
 /**
- * Reads a frame that a site sent.
+ * Reads a frame that a site sent to a trainer of protocol 1.
  * @throws {ClientError} `ERR_TRAINER_PROTOCOL`
  */
 export function parseSiteMessage(
@@ -160,7 +177,7 @@ export function parseSiteMessage(
         type: 'task',
         id: count(fields, 'id'),
         name: text(fields, 'name'),
-        model: modelFromWire(fields.get('model'), arrays),
+        model: modelFromWire(fields.get('model'), arrays, isTensor),
       }
     case 'end':
       return { type: 'end' }

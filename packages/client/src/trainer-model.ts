@@ -1,14 +1,17 @@
-import { isTensor, type Tensor } from '@hanse/tensor'
+import type { Tensor } from '@hanse/tensor'
 import { ClientError } from './client-error.ts'
 import { dictionary, fromWire, type MetaValue, toWire } from './wire-value.ts'
 
 /** `FULL`: the parameters themselves; `DIFF`: what to add to the ones received. */
 export type ParamsType = 'FULL' | 'DIFF'
 
-/** What a task brings and what a trainer answers; `spec/client-api.md` §2, the Client API's FLModel. */
-export interface TrainerModel {
+/**
+ * What a task brings and what a trainer answers; `spec/client-api.md` §2, the Client API's FLModel. Parameters are
+ * arrays, or with `TrainerModel<MetaValue>` whatever a Python model holds (protocol 2).
+ */
+export interface TrainerModel<Parameter extends MetaValue = Tensor> {
   /** Parameters by name. Received arrays are views on one buffer that the receiver owns. */
-  readonly params?: Readonly<Record<string, Tensor>> | undefined
+  readonly params?: Readonly<Record<string, Parameter>> | undefined
   /** Default `FULL` where there are params. */
   readonly paramsType?: ParamsType | undefined
   readonly metrics?: Readonly<Record<string, number>> | undefined
@@ -25,13 +28,13 @@ const ROUNDS = ['startRound', 'currentRound', 'totalRounds'] as const
  * A model as a header's JSON; its arrays are appended to `arrays`.
  * @throws {ClientError} `ERR_TRAINER_VALUE`
  */
-export function modelToWire(model: TrainerModel, arrays: Tensor[]): Record<string, unknown> {
+export function modelToWire(
+  model: TrainerModel<MetaValue>,
+  arrays: Tensor[],
+): Record<string, unknown> {
   const { params, metrics = {}, meta } = model
   if (params === undefined && model.paramsType !== undefined)
     throw new ClientError('ERR_TRAINER_VALUE', 'paramsType is given without params')
-  for (const [name, tensor] of Object.entries(params ?? {}))
-    if (!isTensor(tensor))
-      throw new ClientError('ERR_TRAINER_VALUE', `parameter "${name}" is not a tensor`)
   for (const [name, value] of Object.entries(metrics))
     if (typeof value !== 'number')
       throw new ClientError('ERR_TRAINER_VALUE', `metric "${name}" is not a number`)
@@ -53,17 +56,27 @@ export function modelToWire(model: TrainerModel, arrays: Tensor[]): Record<strin
   }
 }
 
+/** A check of {@link modelFromWire} that lets every value be a parameter. */
+export const anyValue = (_value: MetaValue): _value is MetaValue => true
+
 /**
  * The reverse of {@link modelToWire}.
+ * @param isParameter what may be a parameter: arrays (`isTensor`), or {@link anyValue}
  * @throws {ClientError} `ERR_TRAINER_PROTOCOL`
  */
-export function modelFromWire(json: unknown, arrays: readonly Tensor[]): TrainerModel {
+export function modelFromWire<Parameter extends MetaValue>(
+  json: unknown,
+  arrays: readonly Tensor[],
+  isParameter: (value: MetaValue) => value is Parameter,
+): TrainerModel<Parameter> {
   const wire = asDictionary(fromWire(json, arrays), 'model')
-  const model: { -readonly [Field in keyof TrainerModel]: TrainerModel[Field] } = {}
+  const model: {
+    -readonly [Field in keyof TrainerModel<Parameter>]: TrainerModel<Parameter>[Field]
+  } = {}
   for (const [field, value] of Object.entries(wire)) {
     switch (field) {
       case 'params':
-        model.params = allOf(value, field, isTensor)
+        model.params = allOf(value, field, isParameter)
         break
       case 'paramsType':
         if (value !== 'FULL' && value !== 'DIFF') throw invalid('paramsType is not FULL or DIFF')

@@ -7,7 +7,9 @@ import {
   type SiteMessage,
   type TrainerMessage,
 } from './messages.ts'
+import type { TrainerModel } from './trainer-model.ts'
 import { type ByteChannel, TrainerSession } from './trainer-session.ts'
+import type { MetaValue } from './wire-value.ts'
 
 const WELCOME: SiteMessage = {
   type: 'welcome',
@@ -29,7 +31,7 @@ function makeSite() {
   })
   const writer = stream.writable.getWriter()
   const decoder = new FrameDecoder()
-  const heard: TrainerMessage[] = []
+  const heard: TrainerMessage<MetaValue>[] = []
   const held: boolean[] = []
   const close = vi.fn()
   const channel: ByteChannel = {
@@ -105,6 +107,8 @@ describe('TrainerSession', () => {
     await expect(early).rejects.toMatchObject({ code: 'ERR_TRAINER_ORDER' })
     await session.receive()
     await expect(session.send({})).rejects.toMatchObject({ code: 'ERR_TRAINER_VALUE' })
+    const number = { params: { w: 1 } } as unknown as TrainerModel
+    await expect(session.send(number)).rejects.toMatchObject({ code: 'ERR_TRAINER_VALUE' })
     await session.send({ metrics: {} })
     await expect(session.send({ metrics: {} })).rejects.toMatchObject({ code: 'ERR_TRAINER_ORDER' })
     expect(() => session.taskName).toThrow('no current task')

@@ -1,4 +1,5 @@
 import type { AbortOptions } from '@hanse/contract'
+import { isTensor } from '@hanse/tensor'
 import { ClientError } from './client-error.ts'
 import { type Frame, FrameDecoder, type FrameLimits } from './frame.ts'
 import {
@@ -101,6 +102,9 @@ export class TrainerSession {
       throw new ClientError('ERR_TRAINER_ORDER', 'send needs a receive before it')
     if (model.params === undefined && model.metrics === undefined)
       throw new ClientError('ERR_TRAINER_VALUE', 'a result needs params or metrics')
+    for (const [name, parameter] of Object.entries(model.params ?? {}))
+      if (!isTensor(parameter))
+        throw new ClientError('ERR_TRAINER_VALUE', `parameter "${name}" is not a tensor`)
     const message = { type: 'result', id: task.id, model } as const
     this.#task = undefined
     this.#received = false

@@ -154,7 +154,7 @@ describe('provision', () => {
           ['node', { program: 'node', kind: 'node', options: [], environment: {}, read: [] }],
           [
             'python3',
-            { program: 'python3', kind: 'other', options: [], environment: {}, read: [] },
+            { program: 'python3', kind: 'python', options: [], environment: {}, read: [] },
           ],
         ]),
       },

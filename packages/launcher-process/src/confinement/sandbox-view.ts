@@ -1,6 +1,7 @@
 import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs'
 import { basename, dirname, extname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { LaunchError } from '../launch-error.ts'
 import type { ClientPackage } from './client-packages.ts'
 import type { ConfinedProgram } from './confined-program.ts'
 
@@ -41,6 +42,9 @@ const SEAT_BELT = fileURLToPath(
   new URL(`./seat-belt${extname(import.meta.url) === '.ts' ? '.mts' : '.mjs'}`, import.meta.url),
 )
 
+/** Where it is for trainers; outside of the job's folders, so that no file of a job stands in for it. */
+const PYTHON_STARTER = '/runtime/hanse_flare.py'
+
 /** Fixed places, so that nothing about the site's own folders shows: `/app`, `/data/<name>`, `/scratch`. */
 export function namespaceView(
   program: ConfinedProgram,
@@ -48,6 +52,7 @@ export function namespaceView(
 ): SandboxView {
   const { runtime } = program
   const isNode = runtime.kind === 'node'
+  const starter = runtime.kind === 'python' ? pythonStarter(packages) : undefined
   const executable = isNode ? `/runtime/${basename(runtime.program)}` : runtime.program
   const system = [...SYSTEM_LIBRARIES.filter(isRealPath), ...(runtime.read ?? [])]
   const datasets = mapValues(program.datasets ?? {}, (_, name) => `/data/${name}`)
@@ -59,12 +64,18 @@ export function namespaceView(
       readOnly(path, `/data/${name}`),
     ),
     { access: 'rw', source: program.scratchDirectory, target: '/scratch' },
+    ...(starter === undefined ? [] : [readOnly(starter, PYTHON_STARTER)]),
   ]
   const view = { grants, datasets, scratchDirectory: '/scratch', directory: '/app' }
   if (!isNode)
     return {
       ...view,
-      command: [executable, ...(runtime.options ?? []), ...program.arguments],
+      command: [
+        executable,
+        ...(runtime.options ?? []),
+        ...(starter === undefined ? [] : [PYTHON_STARTER]),
+        ...program.arguments,
+      ],
       environment: environmentOf(program, '/scratch', '/tmp'),
     }
   const seatBelt = `/runtime/${basename(SEAT_BELT)}`
@@ -136,16 +147,33 @@ export function nodePermissionView(
 }
 
 /** No limit at all: for another runtime than Node on a machine without namespaces. */
-export function openView(program: ConfinedProgram): SandboxView {
+export function openView(
+  program: ConfinedProgram,
+  packages: readonly ClientPackage[],
+): SandboxView {
   const { runtime, scratchDirectory } = program
+  const starter = runtime.kind === 'python' ? [pythonStarter(packages)] : []
   return {
     grants: [],
     datasets: program.datasets ?? {},
     scratchDirectory,
     directory: program.appDirectory,
-    command: [runtime.program, ...(runtime.options ?? []), ...program.arguments],
+    command: [runtime.program, ...(runtime.options ?? []), ...starter, ...program.arguments],
     environment: environmentOf(program, scratchDirectory, scratchDirectory),
   }
+}
+
+/**
+ * The program that runs a Python script with a connection for FLARE's Client API.
+ * @throws {LaunchError} `ERR_LAUNCH_OPTIONS` when the package that brings it is not at hand
+ */
+function pythonStarter(packages: readonly ClientPackage[]): string {
+  const client = packages.find(({ name }) => name === '@hanse/client')
+  if (client !== undefined) return join(client.directory, 'python', 'hanse_flare.py')
+  throw new LaunchError(
+    'ERR_LAUNCH_OPTIONS',
+    'a Python trainer needs @hanse/client, which is not given',
+  )
 }
 
 /** Jobs have no package.json to say that their modules are modules. */

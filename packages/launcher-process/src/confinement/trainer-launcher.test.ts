@@ -363,6 +363,38 @@ os.write(3, json.dumps({"made": str(made), "rows": open("/data/rows/rows.csv").r
     await expect.poll(scripts, { interval: 10, timeout: 5_000 }).toBe(0)
   })
 
+  it.skipIf(!python)(
+    'starts Python scripts through hanse_flare.py, as if they ran alone',
+    async () => {
+      const { paths, program } = await makeSite(
+        `import json, os, sys, helper
+os.write(3, json.dumps({"argv": sys.argv, "main": __name__, "cwd": os.getcwd(), "path": sys.path[0],
+  "helper": helper.X, "read only": os.access(sys.argv[0], os.W_OK)}).encode())`,
+        'attack.py',
+      )
+      await writeFile(join(paths.app, 'custom', 'helper.py'), 'X = 1')
+      const launcher = createTrainerLauncher({ logger: silentLogger, packages, tools })
+      const runtime: TrainerRuntime = { program: '/usr/bin/python3', kind: 'python' }
+      const said = async (args: string[]) => {
+        const child = await launcher.launch(
+          { ...program([], runtime), arguments: args },
+          'namespaces',
+        )
+        return Object.fromEntries(await outcome(child))
+      }
+      const expected = {
+        argv: ['/app/custom/attack.py', '--x', 'a b'],
+        main: '__main__',
+        path: '/app/custom',
+        helper: 1,
+        'read only': false,
+      }
+      const args = ['custom/attack.py', '--x', 'a b']
+      expect(await said(args)).toEqual({ ...expected, cwd: '/app' })
+      expect(await said(['--in-scratch', ...args])).toEqual({ ...expected, cwd: '/scratch' })
+    },
+  )
+
   it('names the signal that ended the trainer itself', async () => {
     const { program } = await makeSite(`process.abort()`)
     const launcher = createTrainerLauncher({ logger: silentLogger, packages, tools })

@@ -36,7 +36,7 @@ export interface ConfinedProcess extends GroupProcess {
 
 export interface TrainerLauncherComponents {
   readonly logger: Logger
-  /** What Node trainers may import besides Node's own modules (`findClientPackages`). */
+  /** What trainers get of Hanse: Node's may import them, Python's start through one (`findClientPackages`). */
   readonly packages: readonly ClientPackage[]
   /** Default: what is found in the system's folders. */
   readonly tools?: ConfinementTools | undefined
@@ -180,7 +180,7 @@ function viewAt(
     case 'node-permission':
       return nodePermissionView(program, packages)
     case 'none':
-      return openView(program)
+      return openView(program, packages)
   }
 }
 

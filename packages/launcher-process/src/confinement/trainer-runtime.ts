@@ -6,10 +6,11 @@ export interface TrainerRuntime {
   /** Absolute path of the program. */
   readonly program: string
   /**
-   * `node`: the options of the permission model, TypeScript and `@hanse/client` come with it. `other`: only
-   * the level `namespaces` can confine it.
+   * `node`: the options of the permission model, TypeScript and `@hanse/client` come with it. `python`: scripts
+   * start through `hanse_flare.py` of `@hanse/client`, which gives FLARE's Client API its connection. `python` and
+   * `other` can only be confined at the level `namespaces`.
    */
-  readonly kind: 'node' | 'other'
+  readonly kind: 'node' | 'python' | 'other'
   /** Between the program and the script, e.g. `-u` for Python. */
   readonly options?: readonly string[] | undefined
   /** The whole environment besides the few names that `docs/confinement.md` lists. */

@@ -10,8 +10,11 @@ export type ConfinementLevel = (typeof CONFINEMENT_LEVELS)[number]
 export interface TrainerRuntime {
   /** Absolute path, or a bare name: `node` is what Hanse itself runs on, others are looked up on the site's PATH. */
   readonly program: string
-  /** `node`: Node's permission model can confine it too; `other`: only the level `namespaces` can. */
-  readonly kind: 'node' | 'other'
+  /**
+   * `node`: Node's permission model can confine it too, others only the level `namespaces`; `python`: scripts that
+   * import `nvflare.client` get their connection.
+   */
+  readonly kind: 'node' | 'python' | 'other'
   /** Between the program and the job's script. */
   readonly options: readonly string[]
   /** Added to the otherwise empty environment of the trainer. */
@@ -58,7 +61,7 @@ export interface HanseSettings {
 
 const DEFAULT_RUNTIMES = {
   node: { program: 'node', kind: 'node', options: [], environment: {}, read: [] },
-  python3: { program: 'python3', kind: 'other', options: [], environment: {}, read: [] },
+  python3: { program: 'python3', kind: 'python', options: [], environment: {}, read: [] },
 } satisfies Record<string, z.input<typeof runtime>>
 
 /** What new kits carry as `local/hanse.json.default`. */
@@ -84,7 +87,7 @@ const runtime = z.strictObject({
     [absolutePath, z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/)],
     'an absolute path, or the bare name of a program, is allowed',
   ),
-  kind: z.enum(['node', 'other']).default('other'),
+  kind: z.enum(['node', 'python', 'other']).default('other'),
   options: z.array(z.string().max(4096)).max(100).default([]),
   environment: z
     .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string().max(32_768))

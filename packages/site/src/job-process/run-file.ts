@@ -5,7 +5,7 @@ import { z } from 'zod'
 /** A program that trainers may run on, ready to start. */
 const Runtime = z.strictObject({
   program: z.string(),
-  kind: z.enum(['node', 'other']),
+  kind: z.enum(['node', 'python', 'other']),
   options: z.array(z.string()),
   environment: z.record(z.string(), z.string()),
   read: z.array(z.string()),

@@ -2,11 +2,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { TrainerModel } from '@hanse/client/core'
+import type { MetaValue, TrainerModel } from '@hanse/client/core'
 import { silentLogger, systemClock } from '@hanse/contract'
 import { createTrainerLauncher, findClientPackages, ownNodeRuntime } from '@hanse/launcher-process'
 import { type Tensor, weightedMean, zeros } from '@hanse/tensor'
 import { expect, it, onTestFinished } from 'vitest'
+import { asArray } from './model-conversion.ts'
 import { createTrainer, DEFAULT_TASK_EXCHANGE } from './trainer.ts'
 
 const example = fileURLToPath(new URL('../../../../examples/breast-cancer/', import.meta.url))
@@ -38,7 +39,7 @@ it('in the example, the hospitals reach together what none reaches alone', async
     ),
   )
   let weights: Tensor = zeros('float32', [31])
-  let answers: TrainerModel[] = []
+  let answers: TrainerModel<MetaValue>[] = []
   const ask = (name: string, round: number) =>
     Promise.all(
       trainers.map((trainer) =>
@@ -53,7 +54,7 @@ it('in the example, the hospitals reach together what none reaches alone', async
       answers = await ask('train', round)
       weights = weightedMean(
         answers.map(({ params, meta }) => ({
-          tensor: params!['numpy_key']!,
+          tensor: asArray(params!['numpy_key'])!,
           weight: Number(meta!['NUM_STEPS_CURRENT_ROUND']),
         })),
       )

@@ -17,6 +17,12 @@ export function taskExchangeOf(args: TrainerArguments): TaskExchange {
     },
     trainWithEvaluation: args.train_with_evaluation,
     transferType: args.params_transfer_type,
+    clientApi: {
+      exchangeFormat: args.params_exchange_format,
+      serverFormat: args.server_expected_format,
+      memoryGcRounds: args.memory_gc_rounds,
+      cudaEmptyCache: args.cuda_empty_cache,
+    },
     launchOnce: args.launch_once,
     launchTimeoutMs: milliseconds(args.launch_timeout),
     resultTimeoutMs: milliseconds(args.result_wait_timeout),
@@ -43,7 +49,9 @@ export function trainerCommandOf(args: TrainerArguments): string | readonly stri
       const path = args.task_script_path ?? ''
       const runtime = RUNTIME_BY_ENDING.get(path.slice(path.lastIndexOf('.') + 1))
       const words = args.task_script_args.split(/\s+/).filter((word) => word !== '')
-      if (runtime !== undefined) return [runtime, `custom/${path}`, ...words]
+      // Stock looks for it in custom/; a path that begins there is meant from the app's folder.
+      const script = path.startsWith('custom/') ? path : `custom/${path}`
+      if (runtime !== undefined) return [runtime, script, ...words]
       break
     }
     case 'attach':

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silentLogger, systemClock } from '@hanse/contract'
-import { Float } from '@hanse/fobs'
+import { Float, type FobsValue } from '@hanse/fobs'
 import {
   createTrainerLauncher,
   findClientPackages,
@@ -17,10 +17,11 @@ import {
   shareableToModel,
 } from '@hanse/learning'
 import { Shareable } from '@hanse/session'
-import { Tensor } from '@hanse/tensor'
+import { storedElementsOf, storedTensor, Tensor } from '@hanse/tensor'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { MemoryArrayStore } from '../../../tensor/test/memory-array-store.ts'
 import { ClientApiExecutor } from './client-api-executor.ts'
-import { fromTrainerModel, toTrainerModel } from './model-conversion.ts'
+import { fromTrainerModel, toArrays, toTrainerModel } from './model-conversion.ts'
 
 // The weakest level is enough here, and the fastest: confinement has tests of its own.
 const launcher = createTrainerLauncher({
@@ -146,11 +147,13 @@ describe('ClientApiExecutor', () => {
 })
 
 describe('toTrainerModel', () => {
-  it('gives numbers as arrays without dimensions, and leaves out what only Python has', () => {
+  it('keeps parameters as they are, and leaves out of meta what only Python has', () => {
     const model: FLModel = {
       paramsType: 'FULL',
-      params: new Map<string, number | Tensor>([
-        ['bias', 0.5],
+      params: new Map<string, FobsValue>([
+        ['bias', new Float(2)],
+        ['penalty', 'l2'],
+        ['layers', [1, new Map([['w', weights]])]],
         ['__proto__', weights],
       ]),
       metrics: new Map<string, number | string>([
@@ -164,23 +167,49 @@ describe('toTrainerModel', () => {
       ]),
     }
     const { params, metrics, meta } = toTrainerModel(model)
-    expect(params?.['bias']).toMatchObject({ shape: [], data: Float64Array.of(0.5) })
-    expect(Object.keys(params ?? {})).toEqual(['bias', '__proto__'])
+    expect(Object.entries(params ?? {})).toEqual([
+      ['bias', 2],
+      ['penalty', 'l2'],
+      ['layers', [1, expect.objectContaining({ w: weights })]],
+      ['__proto__', weights],
+    ])
     expect({ ...metrics }).toEqual({ loss: 1 })
     expect(Object.keys(meta ?? {})).toEqual(['huge', 'bytes'])
   })
 
-  it('refuses parameters of other kinds', () => {
-    const model: FLModel = { paramsType: 'FULL', params: new Map([['w', 'text']]), meta: new Map() }
+  it('refuses parameters that only Python has', () => {
+    const params = new Map([['w', new Shareable()]])
+    const model: FLModel = { paramsType: 'FULL', params, meta: new Map() }
     expect(() => toTrainerModel(model)).toThrow(
       expect.objectContaining({ code: 'ERR_TRAINER_MODEL' }),
     )
+  })
+
+  it('gives trainers of protocol 1 numbers as arrays without dimensions, and nothing else', () => {
+    const { params } = toArrays({ params: { bias: 0.5, w: weights }, paramsType: 'FULL' })
+    expect(params?.['bias']).toMatchObject({ shape: [], data: Float64Array.of(0.5) })
+    expect(params?.['w']).toBe(weights)
+    expect(() => toArrays({ params: { penalty: 'l2' }, paramsType: 'FULL' })).toThrow(
+      expect.objectContaining({ code: 'ERR_TRAINER_MODEL' }),
+    )
+  })
+
+  it('leaves arrays in their store when they become tensors of PyTorch', () => {
+    const elements = new MemoryArrayStore(0).reserve(4)
+    elements.writeNow(Uint8Array.of(0, 0, 128, 63), 0)
+    const w = storedTensor('float32', [1], elements)
+    const model = fromTrainerModel({ params: { w }, paramsType: 'FULL' }, 'torch')
+    const given = model.params?.get('w') as Tensor // as it was given
+    expect(storedElementsOf(given)).toBe(elements)
+    expect(given).toMatchObject({ framework: 'torch', data: Float32Array.of(1) })
   })
 
   it('comes back from fromTrainerModel', () => {
     const meta = { steps: 3, nested: { list: [1, null, 'x'] }, array: weights }
     const model = fromTrainerModel({ params: { w: weights }, paramsType: 'DIFF', meta })
     expect(model.params?.get('w')).toBe(weights)
+    const torch = fromTrainerModel({ params: { w: weights }, paramsType: 'FULL' }, 'torch')
+    expect(torch.params?.get('w')).toMatchObject({ framework: 'torch', data: weights.data })
     expect(model.meta.get('nested')).toEqual(new Map([['list', [1, null, 'x']]]))
     expect({ ...toTrainerModel(model).meta }).toEqual({
       ...meta,

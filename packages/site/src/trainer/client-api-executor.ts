@@ -8,6 +8,7 @@ import {
   shareableToModel,
 } from '@hanse/learning'
 import type { Shareable } from '@hanse/session'
+import type { Framework } from '@hanse/tensor'
 import { type TrainerArguments, taskExchangeOf, trainerCommandOf } from './client-api-arguments.ts'
 import { fromTrainerModel, toTrainerModel } from './model-conversion.ts'
 import {
@@ -20,7 +21,7 @@ import { TrainerError } from './trainer-error.ts'
 
 /** What the site says about trainers, for one job. */
 export interface ClientApiExecutorOptions
-  extends Omit<TrainerOptions, 'command' | 'exchange' | 'datasets'> {
+  extends Omit<TrainerOptions, 'command' | 'inScratch' | 'exchange' | 'datasets'> {
   /** Data sets that the site grants this job, absolute folders by name. A job gets those that it asks for. */
   readonly datasets: ReadonlyMap<string, string>
 }
@@ -31,6 +32,7 @@ export interface ClientApiExecutorOptions
  */
 export class ClientApiExecutor implements Executor, AsyncDisposable {
   readonly #trainer: Trainer
+  readonly #framework: Framework | undefined
 
   /**
    * @throws {LearningError} `ERR_COMPONENT_ARGS`
@@ -41,9 +43,12 @@ export class ClientApiExecutor implements Executor, AsyncDisposable {
     components: TrainerComponents,
     options: ClientApiExecutorOptions,
   ) {
+    // A server that counts with PyTorch gets its tensors back as such, whatever the trainer made them with.
+    this.#framework = args.server_expected_format === 'pytorch' ? 'torch' : undefined
     this.#trainer = createTrainer(components, {
       ...options,
       command: trainerCommandOf(args),
+      inScratch: args.execution_mode === 'in_process',
       exchange: taskExchangeOf(args),
       datasets: Object.fromEntries(
         (args.datasets ?? []).map((name) => [name, granted(name, options.datasets)]),
@@ -64,7 +69,7 @@ export class ClientApiExecutor implements Executor, AsyncDisposable {
     const model = toTrainerModel(shareableToModel(task.data))
     try {
       const result = await this.#trainer.exchange({ name: task.name, model }, { signal })
-      return modelToShareable(fromTrainerModel(result))
+      return modelToShareable(fromTrainerModel(result, this.#framework))
     } catch (error) {
       if (hasCode(error, 'ERR_TRAINER_RESULT'))
         throw new LearningError('ERR_RESULT', error.message, {}, { cause: error })

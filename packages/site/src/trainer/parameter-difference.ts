@@ -1,6 +1,7 @@
-import type { TrainerModel } from '@hanse/client/core'
+import type { MetaValue, TrainerModel } from '@hanse/client/core'
 import { messageOf } from '@hanse/contract'
 import { subtractTensors, type Tensor } from '@hanse/tensor'
+import { asArray } from './model-conversion.ts'
 import { TrainerError } from './trainer-error.ts'
 
 /**
@@ -8,13 +9,16 @@ import { TrainerError } from './trainer-error.ts'
  * as it is (client-api.md §2, transfer type `DIFF`). A result that is a difference already stays as it is.
  * @throws {TrainerError} `ERR_TRAINER_RESULT` without a common parameter, or when shapes differ
  */
-export function asDifference(result: TrainerModel, received: TrainerModel): TrainerModel {
+export function asDifference(
+  result: TrainerModel<MetaValue>,
+  received: TrainerModel<MetaValue>,
+): TrainerModel<MetaValue> {
   if (result.params === undefined || result.paramsType === 'DIFF') return result
   const before = new Map(Object.entries(received.params ?? {}))
   const changed: [string, Tensor][] = []
-  for (const [name, tensor] of Object.entries(result.params)) {
-    const old = before.get(name)
-    if (old === undefined) continue
+  for (const [name, value] of Object.entries(result.params)) {
+    const [tensor, old] = [asArray(value), asArray(before.get(name))]
+    if (tensor === undefined || old === undefined) continue
     try {
       changed.push([name, subtractTensors(tensor, old)])
     } catch (cause) {

@@ -6,10 +6,12 @@ import {
   type Frame,
   FrameDecoder,
   type FrameLimits,
+  type MetaValue,
   messageParts,
   parseTrainerMessage,
   type SiteMessage,
   TRAINER_PROTOCOL,
+  TRAINER_PROTOCOL_OF_VALUES,
   type TrainerMessage,
   type TrainerModel,
   type TrainerWelcome,
@@ -19,6 +21,7 @@ import type { ConfinedProcess, ProcessExit } from '@hanse/launcher-process'
 import { failedInSetup } from '@hanse/launcher-process'
 import type { ArrayStore } from '@hanse/tensor'
 import { explainTrainerExit } from './explain-trainer-exit.ts'
+import { toArrays } from './model-conversion.ts'
 import { TrainerError } from './trainer-error.ts'
 
 /** A number that a trainer reported. */
@@ -44,8 +47,11 @@ export interface TrainerRunOptions {
 
 interface Pending {
   readonly id: number
-  readonly answer: PromiseWithResolvers<TrainerModel>
+  readonly answer: PromiseWithResolvers<TrainerModel<MetaValue>>
 }
+
+/** Best first. */
+const PROTOCOLS = [TRAINER_PROTOCOL_OF_VALUES, TRAINER_PROTOCOL]
 
 /** How long the pipe of a trainer that has ended may still hold unread bytes. */
 const DRAIN_MS = 2_000
@@ -61,7 +67,8 @@ export class TrainerRun {
   readonly #components: TrainerRunComponents
   readonly #options: TrainerRunOptions
   readonly #greeted = Promise.withResolvers<void>()
-  #hasGreeted = false
+  /** Chosen at the greeting. */
+  #protocol: number | undefined
   #pending: Pending | undefined
   #lastId = 0
   #failure: TrainerError | undefined
@@ -82,20 +89,20 @@ export class TrainerRun {
   /**
    * Gives the trainer a task and waits for its answer. One at a time.
    * @param model borrowed until the promise settles
-   * @throws {TrainerError} whatever ended the trainer; `signal.reason` after it was told to stop
+   * @throws {TrainerError} whatever ended the trainer; `signal.reason` after it was told to stop;
+   * `ERR_TRAINER_MODEL` for a parameter that is no array where the trainer takes nothing else
    * @throws {ClientError} `ERR_TRAINER_VALUE` for a model that the protocol cannot carry
    */
   async exchange(
     name: string,
-    model: TrainerModel,
+    model: TrainerModel<MetaValue>,
     options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined },
-  ): Promise<TrainerModel> {
+  ): Promise<TrainerModel<MetaValue>> {
     if (this.#failure !== undefined) throw this.#failure
     if (this.#over) throw new TrainerError('ERR_TRAINER_STATE', 'the trainer has ended')
     if (this.#pending !== undefined)
       throw new TrainerError('ERR_TRAINER_STATE', 'the trainer already has a task')
-    const pending: Pending = { id: ++this.#lastId, answer: Promise.withResolvers<TrainerModel>() }
-    const task = messageParts({ type: 'task', id: pending.id, name, model })
+    const pending: Pending = { id: ++this.#lastId, answer: Promise.withResolvers() }
     this.#pending = pending
     pending.answer.promise.catch(() => {})
     const { signal, timeoutMs } = options
@@ -105,11 +112,17 @@ export class TrainerRun {
     }
     signal?.addEventListener('abort', onAbort)
     using _launch = this.#deadline(this.#options.launchTimeoutMs, () =>
-      this.#hasGreeted ? undefined : 'the trainer did not call init in time',
+      this.#protocol !== undefined ? undefined : 'the trainer did not call init in time',
     )
     try {
       signal?.throwIfAborted()
       await Promise.race([this.#greeted.promise, pending.answer.promise])
+      const task = messageParts({
+        type: 'task',
+        id: pending.id,
+        name,
+        model: this.#protocol === TRAINER_PROTOCOL_OF_VALUES ? model : toArrays(model),
+      })
       using _result = this.#deadline(timeoutMs, () => 'the trainer did not answer in time')
       // A trainer that is gone takes no bytes; the reason comes as the answer, not as a broken pipe.
       const sent = this.#write(task).catch(() => pending.answer.promise)
@@ -187,10 +200,10 @@ export class TrainerRun {
     for (const frame of frames) this.#take(parseTrainerMessage(frame))
   }
 
-  #take(message: TrainerMessage): void {
+  #take(message: TrainerMessage<MetaValue>): void {
     if (this.#failure !== undefined) return
     if (message.type === 'hello') this.#greet(message.protocols)
-    else if (!this.#hasGreeted) this.#violation('it spoke before its greeting')
+    else if (this.#protocol === undefined) this.#violation('it spoke before its greeting')
     else if (message.type === 'log') {
       const { key, value, step } = message
       this.#components.onLog({ key, value, step })
@@ -199,14 +212,17 @@ export class TrainerRun {
   }
 
   #greet(protocols: readonly number[]): void {
-    if (this.#hasGreeted) this.#violation('it greeted twice')
-    else if (protocols.includes(TRAINER_PROTOCOL)) {
-      this.#hasGreeted = true
+    const protocol = PROTOCOLS.find((version) => protocols.includes(version))
+    if (this.#protocol !== undefined) this.#violation('it greeted twice')
+    else if (protocol === undefined)
+      this.#violation(`it speaks none of the trainer protocols ${PROTOCOLS.join(', ')}`)
+    else {
+      this.#protocol = protocol
       const { datasets, scratchDirectory } = this.#process
       const welcome = { ...this.#options.welcome, datasets, scratchDirectory }
-      this.#tell({ type: 'welcome', protocol: TRAINER_PROTOCOL, ...welcome })
+      this.#tell({ type: 'welcome', protocol, ...welcome })
       this.#greeted.resolve()
-    } else this.#violation(`it does not speak trainer protocol ${TRAINER_PROTOCOL}`)
+    }
   }
 
   /** Sends what needs no answer; whether it arrives shows in what the trainer does next. */

@@ -21,6 +21,7 @@ import {
 } from '@hanse/launcher-process'
 import { Tensor } from '@hanse/tensor'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { asArray } from './model-conversion.ts'
 import {
   createTrainer,
   DEFAULT_TASK_EXCHANGE,
@@ -112,7 +113,7 @@ describe('a trainer', () => {
     const { trainer, logged, root } = await makeTrainer(LOOP, {}, { launcher: strict })
     const trained = await trainer.exchange({ name: 'train', model })
     expect(trained).toMatchObject({ paramsType: 'FULL', metrics: { accuracy: 0.5 } })
-    expect(trained.params?.['w']?.data).toEqual(Float32Array.of(5, 7))
+    expect(trained.params?.['w']).toMatchObject({ data: Float32Array.of(5, 7) })
     expect({ ...trained.meta }).toEqual({ NUM_STEPS_CURRENT_ROUND: 2, who: 'train job-1 true' })
     const evaluated = await trainer.exchange({ name: 'validate', model })
     expect(evaluated).toEqual(expect.objectContaining({ metrics: expect.anything() }))
@@ -120,7 +121,7 @@ describe('a trainer', () => {
       name: 'submit_model',
       model: { meta: { submit_model_name: 'best' } },
     })
-    expect(submitted.params?.['w']?.data).toEqual(Float32Array.of(5, 7))
+    expect(submitted.params?.['w']).toMatchObject({ data: Float32Array.of(5, 7) })
     expect(submitted.meta?.['name']).toBe('best')
     await trainer.close()
     expect(await trainer.exited).toBeUndefined()
@@ -135,7 +136,7 @@ describe('a trainer', () => {
     const { trainer } = await makeTrainer(LOOP, { transferType: 'DIFF' })
     const trained = await trainer.exchange({ name: 'train', model })
     expect(trained).toMatchObject({ paramsType: 'DIFF' })
-    expect(trained.params?.['w']?.data).toEqual(Float32Array.of(4, 5))
+    expect(trained.params?.['w']).toMatchObject({ data: Float32Array.of(4, 5) })
     const other = { params: { v: weights(1), w: weights(1, 2, 3) }, paramsType: 'FULL' } as const
     await expect(trainer.exchange({ name: 'train', model: other })).rejects.toMatchObject({
       code: 'ERR_TRAINER_RESULT',
@@ -174,9 +175,11 @@ describe('a trainer', () => {
     const data = Float32Array.from({ length: 2_000_000 }, (_, index) => index % 1000)
     const large = { params: { w: new Tensor('float32', [2, 1_000_000], data) } }
     const result = await trainer.exchange({ name: 'train', model: large })
-    const doubled = result.params?.['w']
+    const doubled = asArray(result.params?.['w'])
     expect(doubled?.shape).toEqual([2, 1_000_000])
-    expect(doubled?.data.every((value, index) => value === (index % 1000) * 2)).toBe(true)
+    expect(
+      doubled?.data.every((value: number | bigint, index: number) => value === (index % 1000) * 2),
+    ).toBe(true)
   })
 })
 
@@ -215,7 +218,7 @@ print(hanse.welcome["datasets"])
   await copyFile(library, join(root, 'app/custom/hanse_trainer.py'))
   for (let round = 0; round < 2; round++) {
     const result = await trainer.exchange({ name: 'train', model })
-    expect(result.params?.['w']?.data).toEqual(Float32Array.of(2, 4))
+    expect(result.params?.['w']).toMatchObject({ data: Float32Array.of(2, 4) })
     expect({ ...result.meta }).toEqual({
       NUM_STEPS_CURRENT_ROUND: 3,
       huge: 2n ** 70n,

@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { FrameLimits, TrainerModel } from '@hanse/client/core'
+import type { ClientApiSettings, FrameLimits, MetaValue, TrainerModel } from '@hanse/client/core'
 import { type AbortOptions, type Clock, hasCode, type Logger, messageOf } from '@hanse/contract'
 import type {
   ConfinementLevel,
@@ -23,6 +23,7 @@ export interface TaskExchange {
   }
   readonly trainWithEvaluation: boolean
   readonly transferType: 'FULL' | 'DIFF'
+  readonly clientApi: ClientApiSettings
   /** True: one process for all tasks; false: one for each. */
   readonly launchOnce: boolean
   /** From the start of the process to `init`; `undefined`: no limit. */
@@ -38,6 +39,12 @@ export const DEFAULT_TASK_EXCHANGE: TaskExchange = Object.freeze({
   taskNames: Object.freeze({ train: 'train', evaluate: 'validate', submitModel: 'submit_model' }),
   trainWithEvaluation: false,
   transferType: 'FULL',
+  clientApi: Object.freeze({
+    exchangeFormat: 'raw',
+    serverFormat: 'numpy',
+    memoryGcRounds: 0,
+    cudaEmptyCache: false,
+  }),
   launchOnce: true,
   launchTimeoutMs: 300_000,
   resultTimeoutMs: undefined,
@@ -55,6 +62,11 @@ export interface TrainerComponents {
 export interface TrainerOptions {
   /** As the job wrote it. */
   readonly command: string | readonly string[]
+  /**
+   * True: a Python script starts in its scratch folder, as one that was written for FLARE's mode `in_process` did
+   * not start in the app folder either. Default: the app folder, which nobody can write to.
+   */
+  readonly inScratch?: boolean | undefined
   /** The site's list, by name. */
   readonly runtimes: ReadonlyMap<string, TrainerRuntime>
   /** The job's app folder, absolute. */
@@ -85,7 +97,7 @@ export interface TrainerOptions {
 export interface TrainerTask {
   readonly name: string
   /** Borrowed until the exchange settles. */
-  readonly model: TrainerModel
+  readonly model: TrainerModel<MetaValue>
 }
 
 /** A job's own code at a site, confined. */
@@ -97,7 +109,7 @@ export interface Trainer extends AsyncDisposable {
    * `launchOnce` that ended is not started again.
    * @throws {TrainerError}
    */
-  exchange(task: TrainerTask, options?: AbortOptions): Promise<TrainerModel>
+  exchange(task: TrainerTask, options?: AbortOptions): Promise<TrainerModel<MetaValue>>
   /** Resolves once, with the reason if the trainer failed and without one after `close`. Never rejects. */
   readonly exited: Promise<TrainerError | undefined>
   /** Tells the trainer to end, and kills it when it does not. Idempotent. */
@@ -138,7 +150,10 @@ class LaunchedTrainer implements Trainer {
     return this.#exited.promise
   }
 
-  async exchange(task: TrainerTask, { signal }: AbortOptions = {}): Promise<TrainerModel> {
+  async exchange(
+    task: TrainerTask,
+    { signal }: AbortOptions = {},
+  ): Promise<TrainerModel<MetaValue>> {
     signal?.throwIfAborted()
     if (this.#closed) throw new TrainerError('ERR_TRAINER_STATE', 'the trainer was closed')
     if (this.#busy) throw new TrainerError('ERR_TRAINER_STATE', 'the trainer already has a task')
@@ -189,7 +204,11 @@ class LaunchedTrainer implements Trainer {
     const { launcher, clock, logger, arrays } = this.#components
     const options = this.#options
     this.#command ??= readTrainerCommand(options.command, options.runtimes, options.appDirectory)
-    const command = await this.#command
+    const launch = await this.#command
+    const command =
+      options.inScratch === true && launch.runtime.kind === 'python'
+        ? { ...launch, arguments: ['--in-scratch', ...launch.arguments] }
+        : launch
     const scratchDirectory = await mkdtemp(join(options.scratchDirectory, 'trainer-'))
     const cleanUp = () => rm(scratchDirectory, { recursive: true, force: true })
     try {
@@ -205,8 +224,8 @@ class LaunchedTrainer implements Trainer {
         options.minimumLevel,
       )
       this.#confinement = process.confinement
-      const { taskNames, trainWithEvaluation, transferType, launchOnce, launchTimeoutMs } =
-        options.exchange
+      const { taskNames, trainWithEvaluation, transferType, clientApi } = options.exchange
+      const { launchOnce, launchTimeoutMs } = options.exchange
       const run = new TrainerRun(
         { process, clock, arrays, onLog: this.#logGate() },
         {
@@ -216,6 +235,7 @@ class LaunchedTrainer implements Trainer {
             taskNames,
             trainWithEvaluation,
             transferType,
+            clientApi,
           },
           launchTimeoutMs,
           frameLimits: options.frameLimits,

@@ -27,7 +27,10 @@ const attackOver = (scheme: string) => {
   return { test: { ...test, env: { HANSE_ATTACK_SCHEME: scheme } } }
 }
 
-const { test: interopTest } = wholeProcesses('interop', ['interop/*.test.ts'])
+const { test: interopTest } = wholeProcesses('interop', [
+  'interop/*.test.ts',
+  'packages/site/test/*.test.ts',
+])
 /** Against a stock installation of NVIDIA FLARE, which `interop/setup.ts` makes in `.cache/venv`. */
 const interop = { test: { ...interopTest, globalSetup: ['interop/setup.ts'] } }
 

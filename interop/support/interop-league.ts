@@ -7,6 +7,7 @@ import type { ConnectionSecurity } from '@hanse/contract'
 import type { Scheme } from '@hanse/provision'
 import { freePort } from '../../test/support/free-port.ts'
 import { Place, runHanse, testEnvironment } from '../../test/support/hanse.ts'
+import { pythonRuntime } from './python-runtime.ts'
 import { makeSpreadKits, SPREAD_SERVER } from './spread-kits.ts'
 import type { StockInstallation } from './stock-installation.ts'
 import { StockPlace, stockEnvironment } from './stock-place.ts'
@@ -22,6 +23,8 @@ export interface InteropLeagueOptions {
   readonly sites: Readonly<Record<string, Runtime>>
   /** Sites that have a kit and are not started. */
   readonly spareSites?: readonly string[]
+  /** Whether Hanse sites run Python trainers on the stock installation; default: no. */
+  readonly python?: boolean
   /** What links are made of; default `tcp`. */
   readonly scheme?: Scheme
   /** How links are protected; default `mtls`. */
@@ -163,6 +166,7 @@ export class InteropLeague implements AsyncDisposable {
 
   async startSite(site: string): Promise<void> {
     if (this.#options.sites[site] === 'hanse') {
+      if (this.#options.python === true) await this.#nameRuntimes(site)
       const place = new Place(site, this.kit(site), this.env)
       this.hanse.set(site, place)
       await place.event('ready')
@@ -191,6 +195,14 @@ export class InteropLeague implements AsyncDisposable {
     // Job processes of stock have groups of their own, and may outlive what started them.
     for (const pid of await processesIn(this.folder)) process.kill(pid, 'SIGKILL')
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 })
+  }
+
+  /** What an administrator does who lets Python scripts run at a site. */
+  async #nameRuntimes(site: string): Promise<void> {
+    const python3 = await pythonRuntime(this.#options.stock)
+    const node = { program: 'node', kind: 'node' }
+    const settings = { format_version: 1, trainer_runtimes: { node, python3 } }
+    await writeFile(join(this.kit(site), 'local', 'hanse.json'), JSON.stringify(settings))
   }
 
   async #provision(): Promise<void> {

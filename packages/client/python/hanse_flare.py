@@ -22,6 +22,10 @@ MAGIC = b"HTP1"
 ALIGNMENT = 64
 PROTOCOL = 2
 MAX_DEPTH = 32
+DTYPES = frozenset(
+    ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+    + ["float16", "float32", "float64", "complex64", "complex128"]
+)
 HOOKED = "nvflare.client.api_context"
 VERSION = "2.9."
 
@@ -106,7 +110,7 @@ class Encoder:
         if depth > MAX_DEPTH:
             raise TypeError(f"it nests deeper than {MAX_DEPTH}")
         if value is None or isinstance(value, (bool, str)):
-            return value if not isinstance(value, str) else str(value)
+            return value
         if isinstance(value, int):
             return int(value) if abs(value) < 2**53 else {"$int": str(int(value))}
         if isinstance(value, float) and not isinstance(value, self._numpy.generic):
@@ -137,7 +141,7 @@ class Encoder:
         elif not hasattr(value, "__array__"):
             raise TypeError(f"a {type(value).__name__} has no form outside Python")
         array = numpy.asarray(value)
-        if array.dtype.kind not in "biufc" or array.dtype.itemsize > 16 or array.dtype == "longdouble":
+        if array.dtype.name not in DTYPES:
             raise TypeError(f"arrays of {array.dtype} have no form outside Python")
         shape = array.shape
         array = numpy.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(shape)

@@ -80,7 +80,6 @@ export function siteRecord(name: string, more: Partial<SiteRecord> = {}): SiteRe
   return {
     name,
     cell: name,
-    token: 'token',
     claims: {
       kind: 'site',
       name,

@@ -78,16 +78,13 @@ async function setUp(sitesToJoin: readonly string[] = ['a', 'b'], maxJobs = 2) {
   open.push(jobs)
   const join_ = (name: string) =>
     sites.heartbeat({
-      claims: {
-        kind: 'site',
-        name,
-        cell: name,
-        fingerprint: '',
-        issuedAt: 0,
-        nonce: name,
-        proven: false,
-      },
-      token: name,
+      kind: 'site',
+      name,
+      cell: name,
+      fingerprint: '',
+      issuedAt: 0,
+      nonce: name,
+      proven: false,
     })
   for (const name of sitesToJoin) join_(name)
   const submit = async (id: string, meta: JsonObject = {}) => {

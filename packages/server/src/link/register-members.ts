@@ -54,12 +54,12 @@ export function registerMembers({
         if (objection !== undefined || kind !== 'site') return objection
         return sites.refusal(identity.name) ?? (renews && sites.objection(renews))
       },
-      onRegistered(applicant, claims, token) {
+      onRegistered(applicant, claims) {
         if (applicant.kind === 'site') {
           const { software, siteConfig, identity } = applicant
           const { name, organization, fingerprint } = identity
           const enter = applicant.renews === undefined ? 'register' : 'renew'
-          sites[enter]({ claims, token, organization, software, siteConfig })
+          sites[enter]({ claims, organization, software, siteConfig })
           book
             .remember({ name, fingerprint, organization, software, siteConfig })
             .catch((error: unknown) => logger.warn('a site is not remembered', { name, error }))

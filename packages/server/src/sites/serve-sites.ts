@@ -34,8 +34,7 @@ export function serveSites(components: SiteServiceComponents): void {
     })
 
   fromSite('heart_beat', (claims, request) => {
-    const token = request.headers.get(CELL_HEADER.token)
-    const refusal = sites.heartbeat({ claims, token: typeof token === 'string' ? token : '' })
+    const refusal = sites.heartbeat(claims)
     const unknown = components.onReportedJobs(claims.name, textsOf(request, CELL_HEADER.jobIds))
     const headers = {
       [CELL_HEADER.message]: 'Heartbeat response',

@@ -28,13 +28,11 @@ function setUp(maxSites = 10, recall: SiteRegistryEvents['recall'] = () => undef
   const enter = (name: string, nonce = name, software = '') =>
     registry.register({
       claims: claimsOf(name, nonce),
-      token: nonce,
       organization: '',
       software,
       siteConfig: '',
     })
-  const beat = (name: string, nonce = name) =>
-    registry.heartbeat({ claims: claimsOf(name, nonce), token: nonce })
+  const beat = (name: string, nonce = name) => registry.heartbeat(claimsOf(name, nonce))
   return { registry, log, enter, beat, pass: (ms: number) => (now += ms) }
 }
 

@@ -7,7 +7,6 @@ export interface SiteRecord {
   readonly name: string
   /** Cell to address; never derived from the name. */
   readonly cell: string
-  readonly token: string
   readonly claims: TokenClaims
   readonly organization: string
   /** What the site's software says it is; information from the peer. */
@@ -119,17 +118,17 @@ export class SiteRegistry {
    * token of an earlier run of the server.
    * @returns a reason if the name is disabled or another login holds it
    */
-  heartbeat(facts: Pick<SiteRecord, 'claims' | 'token'>): string | undefined {
-    const { name } = facts.claims
+  heartbeat(claims: TokenClaims): string | undefined {
+    const { name } = claims
     const refusal = this.refusal(name)
     if (refusal !== undefined) return refusal
     const known = this.#sites.get(name)
     if (known === undefined) {
-      const book = this.#events.recall?.(name, facts.claims.fingerprint)
+      const book = this.#events.recall?.(name, claims.fingerprint)
       this.#events.onPresent(
         this.#enter(
           {
-            ...facts,
+            claims,
             organization: book?.organization ?? '',
             software: book?.software ?? '',
             siteConfig: book?.siteConfig ?? '',
@@ -139,7 +138,7 @@ export class SiteRegistry {
       )
       return undefined
     }
-    if (known.claims.nonce !== facts.claims.nonce)
+    if (known.claims.nonce !== claims.nonce)
       return `Client ID already registered as a client: ${name}`
     const site = { ...known, lastHeartbeat: this.#clock.now(), connected: true }
     this.#sites.set(name, site)

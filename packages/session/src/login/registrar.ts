@@ -53,7 +53,7 @@ export interface RegistrarComponents {
   signToken(name: string, token: string): string
   /** A reason to refuse a proven applicant; `undefined` takes it. */
   refusal(applicant: Applicant): string | undefined
-  onRegistered(applicant: Applicant, claims: TokenClaims, token: string): void
+  onRegistered(applicant: Applicant, claims: TokenClaims): void
   onRefused(facts: { readonly name: string; readonly cell: string; readonly reason: string }): void
 }
 
@@ -284,7 +284,7 @@ function register(
     proven: link?.proofs.active === true,
   }
   const token = writeToken(claims, components.mac)
-  components.onRegistered(applicant, claims, token)
+  components.onRegistered(applicant, claims)
   link?.open()
   return {
     body: new Map<string, string | number>([

@@ -17,7 +17,6 @@ export {
   type RefusedMessage,
   type TokenGuard,
   type TokenGuardComponents,
-  type TokenGuardOptions,
 } from './authentication/token-guard.ts'
 export {
   type ApplicationReturnCode,

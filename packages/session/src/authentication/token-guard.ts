@@ -16,11 +16,6 @@ export interface TokenGuardComponents {
   onRefused(refusal: RefusedMessage): void
 }
 
-export interface TokenGuardOptions {
-  /** How long tokens of logins with message proofs are good; those of stock peers end with their sessions. */
-  readonly tokenLifetimeMs?: number | undefined
-}
-
 export interface RefusedMessage {
   readonly origin: string
   readonly destination: string
@@ -42,10 +37,7 @@ const MAX_REMEMBERED = 4096
 const EXEMPT_TOPICS: ReadonlySet<HeaderValue> = new Set(['challenge', 'register'])
 
 /** Builds the server's check of every message, also of those that only pass through. */
-export function createTokenGuard(
-  components: TokenGuardComponents,
-  { tokenLifetimeMs = TOKEN_LIFETIME_MS }: TokenGuardOptions = {},
-): TokenGuard {
+export function createTokenGuard(components: TokenGuardComponents): TokenGuard {
   const known = new Map<string, { readonly claims: TokenClaims; readonly signature: string }>()
 
   function remember(token: string, signature: string): TokenClaims | undefined {
@@ -83,7 +75,7 @@ export function createTokenGuard(
       return claims.proven
         ? `the token of '${name}' is good only together with proofs, and this link has none`
         : `this link proves its messages; the token of '${name}' is of a login without`
-    if (claims.proven && components.clock.now() - claims.issuedAt > tokenLifetimeMs)
+    if (claims.proven && components.clock.now() - claims.issuedAt > TOKEN_LIFETIME_MS)
       return `the token of '${name}' has expired; log in again`
     return components.objection(claims)
   }

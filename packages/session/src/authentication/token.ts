@@ -19,7 +19,10 @@ export interface TokenClaims {
   readonly proven: boolean
 }
 
-/** How long tokens of logins with message proofs are good unless a league says otherwise. */
+/**
+ * How long tokens of logins with message proofs are good; they are renewed at half of that. Those of stock peers end
+ * with their sessions.
+ */
 export const TOKEN_LIFETIME_MS = 24 * 3_600_000
 
 const PREFIX = 'hanse1.'

@@ -62,8 +62,6 @@ export interface RegistrarOptions {
   readonly software: string
   /** How long a challenge may wait for its registration. Default 60 s. */
   readonly challengeLifetimeMs?: number
-  /** How long the token of a login with message proofs is good; it is renewed at half of that. Default 24 h. */
-  readonly tokenLifetimeMs?: number
 }
 
 const MAX_PENDING_CHALLENGES = 10_000
@@ -293,9 +291,7 @@ function register(
       ['ssid', NO_SSID],
       [CELL_HEADER.protocolVersion, FEDERATION_PROTOCOL_VERSION],
       [CELL_HEADER.softwareVersion, options.software],
-      ...(claims.proven
-        ? [[TOKEN_SECONDS, (options.tokenLifetimeMs ?? TOKEN_LIFETIME_MS) / 1000] as const]
-        : []),
+      ...(claims.proven ? [[TOKEN_SECONDS, TOKEN_LIFETIME_MS / 1000] as const] : []),
     ]),
   }
 }

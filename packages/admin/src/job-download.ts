@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises'
 import { extname, join, resolve } from 'node:path'
 import { extractArchive, openArchive } from '@hanse/archive'
 import type { Downloads } from '@hanse/cellnet'
-import { type AbortOptions, hasCode, messageOf } from '@hanse/contract'
+import { type AbortOptions, blocksOf, hasCode, messageOf } from '@hanse/contract'
 import { AdminError } from './admin-error.ts'
 import type { AdminLink } from './admin-link.ts'
 import { downloadSchema, readReply } from './league-types.ts'
@@ -77,7 +77,7 @@ async function pull(
       { kind: 'bytes', maxBytes: maxFileBytes, requestTimeoutMs: REQUEST_TIMEOUT_MS, signal },
       {
         async piece(data, release) {
-          for (const chunk of data) {
+          for (const chunk of blocksOf(data)) {
             await file.writeFile(chunk)
             bytes += chunk.length
           }

@@ -1,4 +1,5 @@
 import {
+  type ByteStore,
   type Clock,
   type Connection,
   type Driver,
@@ -61,6 +62,8 @@ export interface CellComponents {
   readonly randomBytes?: RandomSource | undefined
   /** Takes long arrays out of memory as they arrive. Default: they stay. */
   readonly setAside?: SetAside | undefined
+  /** Where the longest of them go straight from the link. Default: into memory first. */
+  readonly store?: ByteStore | undefined
   /** From 0 up to 1, for jitter only. */
   readonly random?: (() => number) | undefined
 }
@@ -229,6 +232,7 @@ class LinkedCell implements Cell {
       downloads: this.downloads,
       random,
       setAside: components.setAside,
+      store: components.store,
     })
     this.#streamed = new StreamedRequests({
       self: fqcn,

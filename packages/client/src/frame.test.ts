@@ -1,7 +1,7 @@
 import { storedElementsOf, Tensor } from '@hanse/tensor'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MemoryArrayStore } from '../../tensor/test/memory-array-store.ts'
+import { MemoryByteStore } from '../../contract/test/memory-byte-store.ts'
 import { ClientError } from './client-error.ts'
 import { ARRAY_ALIGNMENT, encodeFrame, type Frame, FrameDecoder, frameParts } from './frame.ts'
 import { readArrays } from './wire-value.ts'
@@ -85,7 +85,7 @@ describe('FrameDecoder', () => {
             (length, seed) => new Tensor('uint8', [length], new Uint8Array(length).fill(seed + 1)),
           )
           const bytes = joined(encodeFrame({ type: 'x' }, arrays))
-          const store = new MemoryArrayStore(1_000_000)
+          const store = new MemoryByteStore(1_000_000)
           store.roomBytes = roomBytes
           const decoder = new FrameDecoder({}, store)
           const frames = [bytes, bytes].flatMap((one) =>

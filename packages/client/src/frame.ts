@@ -1,13 +1,5 @@
-import {
-  type ArrayStore,
-  elementBlocks,
-  isTensor,
-  type ReservedElements,
-  type StoredElements,
-  type Tensor,
-  tensorByteLength,
-  tensorBytes,
-} from '@hanse/tensor'
+import type { ByteStore, ReservedBytes, StoredBytes } from '@hanse/contract'
+import { elementBlocks, isTensor, type Tensor, tensorByteLength, tensorBytes } from '@hanse/tensor'
 import { ClientError } from './client-error.ts'
 
 /** The start of every frame: `HTP1`. Garbage on the pipe is noticed at the first byte. */
@@ -37,7 +29,7 @@ export interface Frame {
   /** Parsed, not yet checked. */
   readonly header: unknown
   /** Owned by the receiver; in memory it starts its own buffer, so typed arrays over it are aligned. */
-  readonly body: Uint8Array | StoredElements
+  readonly body: Uint8Array | StoredBytes
 }
 
 /**
@@ -114,9 +106,9 @@ const BLOCK_BYTES = 1024 * 1024
  */
 export class FrameDecoder {
   readonly #limits: FrameLimits
-  readonly #store: ArrayStore | undefined
+  readonly #store: ByteStore | undefined
   /** Where the body goes block by block, `#stored` bytes so far. */
-  #elements: ReservedElements | undefined
+  #elements: ReservedBytes | undefined
   #stored = 0
   #block: Uint8Array<ArrayBuffer> | undefined
   #target: Uint8Array<ArrayBuffer> = new Uint8Array(PREFIX_BYTES)
@@ -126,7 +118,7 @@ export class FrameDecoder {
   #header: unknown
 
   /** @param store for long bodies; while it fails, and without one, they stay in memory */
-  constructor(limits: Partial<FrameLimits> = {}, store?: ArrayStore) {
+  constructor(limits: Partial<FrameLimits> = {}, store?: ByteStore) {
     this.#limits = { ...DEFAULT_FRAME_LIMITS, ...limits }
     this.#store = store
   }
@@ -227,7 +219,7 @@ export class FrameDecoder {
   }
 
   /** @returns whether the body is complete */
-  #storeBlock(elements: ReservedElements): boolean {
+  #storeBlock(elements: ReservedBytes): boolean {
     const block = this.#target
     try {
       elements.writeNow(block, this.#stored)

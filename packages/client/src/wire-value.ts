@@ -1,11 +1,9 @@
-import { messageOf } from '@hanse/contract'
+import { messageOf, type StoredBytes, stretchesOf } from '@hanse/contract'
 import {
   elementCount,
-  elementsWithin,
   isDType,
   isTensor,
   itemSize,
-  type StoredElements,
   storedElementsOf,
   storedTensor,
   Tensor,
@@ -127,7 +125,7 @@ function special(
  */
 export function readArrays(
   descriptions: unknown,
-  body: Uint8Array | StoredElements,
+  body: Uint8Array | StoredBytes,
   limits: Pick<FrameLimits, 'maxArrays'> = DEFAULT_FRAME_LIMITS,
 ): Tensor[] {
   if (descriptions !== undefined && !Array.isArray(descriptions))
@@ -153,7 +151,7 @@ export function readArrays(
     return arrays.map(({ dtype, shape, start, byteLength }) =>
       tensorFromBytes(dtype, shape, body.subarray(start, start + byteLength)),
     )
-  const elements = elementsWithin(body, arrays)
+  const elements = stretchesOf(body, arrays)
   return arrays.map(({ dtype, shape }, i) => storedTensor(dtype, shape, elements[i]!))
 }
 

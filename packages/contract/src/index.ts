@@ -1,4 +1,14 @@
 export type { AbortOptions } from './abort-options.ts'
+export {
+  type BytePart,
+  type ByteStore,
+  blocksOf,
+  bytesOf,
+  type ReservedBytes,
+  type StoredBytes,
+  stretchesOf,
+  stretchOf,
+} from './byte-store.ts'
 export { type Clock, systemClock } from './clock.ts'
 export {
   type Connection,

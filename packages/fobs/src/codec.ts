@@ -1,3 +1,4 @@
+import type { BytePart, StoredBytes } from '@hanse/contract'
 import type { FobsLimits } from './fobs-limits.ts'
 import type { FobsValue } from './fobs-value.ts'
 
@@ -63,15 +64,18 @@ export interface ReferenceKind {
    * One item as the source serves it.
    * @returns consecutive parts, borrowed from `value`
    */
-  encodeItem(id: string, value: unknown): Uint8Array[]
-  /** True for a value whose parts are made anew by every {@link encodeItem}, and take memory of their own. */
-  makesParts?(value: unknown): boolean
+  encodeItem(id: string, value: unknown): BytePart[]
   /**
    * The items of one served piece by id: usually one.
    * @param bytes borrowed for as long as the values live
    * @throws {FobsError} `ERR_FOBS_SHAPE`; any other error is wrapped in one
    */
   decodeItem(bytes: Uint8Array, limits: FobsLimits): Map<string, unknown>
+  /**
+   * The same for a piece outside of memory, where long values stay.
+   * @param stored the values' own: they release it. Still the caller's when this throws
+   */
+  decodeStoredItem?(stored: StoredBytes, limits: FobsLimits): Map<string, unknown>
 }
 
 /** A codec of any type, as lists of them have it. */

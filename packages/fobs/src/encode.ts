@@ -1,3 +1,4 @@
+import { type BytePart, bytesOf } from '@hanse/contract'
 import type { DecomposeContext, FobsCodec } from './codec.ts'
 import { Datum, type DatumType } from './datum.ts'
 import { DATA_KEY, TYPE_KEY } from './decode.ts'
@@ -39,9 +40,9 @@ export interface EncodeOptions {
   readonly createDatumId?: (() => string) | undefined
 }
 
-export interface Encoded {
+export interface Encoded<Part extends BytePart = Uint8Array> {
   /** The envelope in consecutive parts; large byte strings are borrowed from the value. */
-  readonly parts: Uint8Array[]
+  readonly parts: Part[]
   readonly byteLength: number
   /** What the sender must serve: DOT → item id → value. Empty without `references`. */
   readonly items: ReadonlyMap<number, ReadonlyMap<string, unknown>>
@@ -57,6 +58,16 @@ export function encode(
   registry: FobsRegistry,
   options: EncodeOptions = {},
 ): Encoded {
+  const { parts, ...rest } = encodeParts(value, registry, options)
+  return { parts: parts.map(bytesOf), ...rest }
+}
+
+/** The same, with stored pieces of long byte strings left where they are. */
+export function encodeParts(
+  value: unknown,
+  registry: FobsRegistry,
+  options: EncodeOptions = {},
+): Encoded<BytePart> {
   if (!registry.frozen)
     throw new FobsError('ERR_FOBS_REGISTRY', 'freeze the registry before the first message')
   const threshold = options.datumThreshold ?? DEFAULT_DATUM_THRESHOLD
@@ -103,7 +114,7 @@ class Encoding implements DecomposeContext {
   readonly #native: Set<number>
   readonly #options: EncodeOptions
   readonly #writer = new MsgpackWriter()
-  readonly #datums: Uint8Array[] = []
+  readonly #datums: BytePart[] = []
   readonly #datumIds = new Set<string>()
   readonly #targets = new Map<number, ReferenceTarget>()
   readonly #items = new Map<number, Map<string, unknown>>()
@@ -123,7 +134,7 @@ class Encoding implements DecomposeContext {
   }
 
   /** @returns `undefined` when it must be done again with more kinds in `native` */
-  run(value: unknown): Encoded | undefined {
+  run(value: unknown): Encoded<BytePart> | undefined {
     this.#write(this.#moveOut(value, 0), 0)
     if (this.#again) return undefined
     const mainBytes = this.#writer.byteLength
@@ -222,7 +233,7 @@ class Encoding implements DecomposeContext {
     return moved ?? map
   }
 
-  #pointTo(parts: readonly Uint8Array[], byteLength: number): DatumPointer {
+  #pointTo(parts: readonly BytePart[], byteLength: number): DatumPointer {
     const id = this.#newDatumId()
     this.#addDatum(id, 'blob', 0, parts, byteLength)
     return new DatumPointer(id, true)
@@ -245,7 +256,7 @@ class Encoding implements DecomposeContext {
     id: string,
     type: DatumType,
     dot: number,
-    parts: readonly Uint8Array[],
+    parts: readonly BytePart[],
     byteLength: number,
   ): void {
     this.#datumIds.add(id)

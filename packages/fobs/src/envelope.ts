@@ -1,6 +1,8 @@
+import type { StoredBytes } from '@hanse/contract'
 import { type DatumType, datumIdBytes, datumIdText } from './datum.ts'
 import { FobsError } from './fobs-error.ts'
 import type { FobsLimits } from './fobs-limits.ts'
+import { joinBytes } from './fobs-value.ts'
 
 const HEADER_BYTES = 10
 const ID_BYTES = 16
@@ -75,6 +77,69 @@ export function firstDatumOffset(head: Uint8Array): number {
   if (head.length < HEADER_BYTES) return 0
   const mainBytes = new DataView(head.buffer, head.byteOffset).getBigUint64(2)
   return HEADER_BYTES + Number(mainBytes) + HEADER_BYTES + ID_BYTES
+}
+
+/** How long the main section says it is, as the head of an envelope has it. Nothing is checked. */
+export function mainSectionBytes(head: Uint8Array): number {
+  if (head.length < HEADER_BYTES) return 0
+  return Number(new DataView(head.buffer, head.byteOffset).getBigUint64(2))
+}
+
+/** An envelope outside of memory, with one byte in memory in place of each long blob. */
+export interface HollowEnvelope {
+  readonly bytes: Uint8Array
+  /** Where the blob is for which `value`, a view on `bytes`, stands; `undefined` for a value of its own. */
+  placeOf(value: Uint8Array): { readonly start: number; readonly byteLength: number } | undefined
+}
+
+/**
+ * Brings an envelope into memory, but for its blobs of `minBytes` and more: to be decoded as others are. What is wrong
+ * with its sections is left as it is, for the decoder to find.
+ * @param maxBytes most bytes to bring
+ * @throws {FobsError} `ERR_FOBS_LIMIT`
+ */
+export function hollowEnvelope(
+  stored: StoredBytes,
+  { minBytes, maxBytes }: { readonly minBytes: number; readonly maxBytes: number },
+): HollowEnvelope {
+  const parts: Uint8Array[] = []
+  const places = new Map<number, { start: number; byteLength: number }>()
+  let length = 0
+  const bring = (start: number, byteLength: number): Uint8Array => {
+    length += byteLength
+    if (length > maxBytes)
+      throw new FobsError(
+        'ERR_FOBS_LIMIT',
+        `an envelope without its blobs has over ${maxBytes} bytes`,
+      )
+    const bytes = new Uint8Array(byteLength)
+    stored.readNow(bytes, start)
+    parts.push(bytes)
+    return bytes
+  }
+  for (let at = 0; at < stored.byteLength; ) {
+    const header = bring(at, Math.min(HEADER_BYTES, stored.byteLength - at))
+    at += header.length
+    if (header.length < HEADER_BYTES) break
+    const view = new DataView(header.buffer)
+    const bytesInSection = Number(view.getBigUint64(2))
+    if (bytesInSection > stored.byteLength - at) break
+    const byteLength = bytesInSection - ID_BYTES
+    if (TYPES.get(view.getUint8(0)) !== 'blob' || byteLength < minBytes) bring(at, bytesInSection)
+    else {
+      bring(at, ID_BYTES)
+      places.set(length, { start: at + ID_BYTES, byteLength })
+      bring(at + ID_BYTES, 1)
+      view.setBigUint64(2, BigInt(ID_BYTES + 1))
+    }
+    at += bytesInSection
+  }
+  const bytes = joinBytes(parts)
+  return {
+    bytes,
+    placeOf: (value) =>
+      value.buffer === bytes.buffer ? places.get(value.byteOffset - bytes.byteOffset) : undefined,
+  }
 }
 
 /** The header of a main section of `byteLength` bytes. */

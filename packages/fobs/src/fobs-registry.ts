@@ -120,6 +120,7 @@ export function createFobsRegistry(...lists: readonly (readonly AnyFobsCodec[])[
 }
 
 function guarded(kind: ReferenceKind): ReferenceKind {
+  const { decodeStoredItem } = kind
   return {
     dot: kind.dot,
     encodeItem: (id, value) =>
@@ -128,5 +129,11 @@ function guarded(kind: ReferenceKind): ReferenceKind {
       translated('ERR_FOBS_SHAPE', 'a downloaded item cannot be read', () =>
         kind.decodeItem(bytes, limits),
       ),
+    ...(decodeStoredItem && {
+      decodeStoredItem: (stored, limits) =>
+        translated('ERR_FOBS_SHAPE', 'a downloaded item cannot be read', () =>
+          decodeStoredItem.call(kind, stored, limits),
+        ),
+    }),
   }
 }

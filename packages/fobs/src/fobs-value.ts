@@ -1,3 +1,5 @@
+import { type BytePart, bytesOf } from '@hanse/contract'
+
 /**
  * What a payload decodes to. Maps are `Map`, whatever their keys; integers are `number` where exact, else
  * `bigint`; objects are instances of what the registered codecs build.
@@ -35,24 +37,27 @@ export function numberIn(value: unknown): number | undefined {
   return value instanceof Float ? value.value : undefined
 }
 
-/** One `bytes` value in pieces, so that large data need not be joined before it is written. Pieces are borrowed. */
+/**
+ * One `bytes` value in pieces, so that large data need not be joined, or be in memory, before it is written. Pieces are
+ * borrowed.
+ */
 export class ByteParts {
-  readonly parts: readonly Uint8Array[]
+  readonly parts: readonly BytePart[]
   readonly byteLength: number
 
-  constructor(parts: readonly Uint8Array[]) {
+  constructor(parts: readonly BytePart[]) {
     this.parts = parts
     this.byteLength = parts.reduce((sum, part) => sum + part.byteLength, 0)
   }
 }
 
-/** Copies consecutive pieces into one array; a single piece is returned as it is. */
-export function joinBytes(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!
+/** Copies consecutive pieces into one array; a single piece in memory is returned as it is. */
+export function joinBytes(parts: readonly BytePart[]): Uint8Array {
+  if (parts.length === 1) return bytesOf(parts[0]!)
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0))
   let at = 0
   for (const part of parts) {
-    out.set(part, at)
+    out.set(bytesOf(part), at)
     at += part.byteLength
   }
   return out

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { MemoryByteStore } from '../../contract/test/memory-byte-store.ts'
 import { FakeArray, fakeArrayCodec, fakeKind, fakeRegistry } from '../test/fake-arrays.ts'
 import { bytesOf, type FobsVector, hexOf, readVectors } from '../test/vectors.ts'
 import {
@@ -21,6 +22,7 @@ import {
   FobsRegistry,
   type FobsValue,
   firstDatumOffset,
+  hollowEnvelope,
   joinBytes,
   LazyReference,
   OrderedDict,
@@ -240,6 +242,55 @@ describe('firstDatumOffset', () => {
     const offset = firstDatumOffset(shifted.subarray(0, 10))
     expect(payload.subarray(offset)).toEqual(blob)
     expect(firstDatumOffset(payload.subarray(0, 9))).toBe(0)
+  })
+})
+
+describe('hollowEnvelope', () => {
+  const limits = { minBytes: 2000, maxBytes: 20_000 }
+  const stored = (bytes: Uint8Array) => {
+    const reserved = new MemoryByteStore().reserve(bytes.length)
+    reserved.writeNow(bytes, 0)
+    return reserved
+  }
+  const blob = Uint8Array.from({ length: 50_000 }, (_, i) => i * 3)
+  const payload = joinBytes(
+    encode({ a: 1, long: blob, short: blob.subarray(0, 1500) }, registry, { datumThreshold: 1024 })
+      .parts,
+  )
+
+  it('is decoded as the envelope is, and tells where its long blobs are', () => {
+    const { bytes, placeOf } = hollowEnvelope(stored(payload), limits)
+    expect(bytes.length).toBeLessThan(2000)
+    const value = decodeWhole(bytes, registry) as Map<string, Uint8Array>
+    const { start, byteLength } = placeOf(value.get('long')!)!
+    expect(payload.subarray(start, start + byteLength)).toEqual(blob)
+    expect(value.get('short')).toEqual(blob.subarray(0, 1500))
+    expect(placeOf(value.get('short')!)).toBeUndefined()
+    expect(placeOf(new Uint8Array(4))).toBeUndefined()
+  })
+
+  it('is refused where the envelope is', () => {
+    fc.assert(
+      fc.property(fc.nat(payload.length), fc.nat(200), fc.nat(255), (end, at, byte) => {
+        const cut = payload.slice(0, end)
+        if (at < end) cut[at] = byte
+        let isReadable = true
+        try {
+          decodeWhole(cut, registry)
+        } catch {
+          isReadable = false
+        }
+        const read = () => decodeWhole(hollowEnvelope(stored(cut), limits).bytes, registry)
+        if (isReadable) read()
+        else expect(read).toThrow(FobsError)
+      }),
+    )
+  })
+
+  it('brings no more than it may', () => {
+    expect(() => hollowEnvelope(stored(payload), { minBytes: 2000, maxBytes: 1000 })).toThrow(
+      withCode('ERR_FOBS_LIMIT'),
+    )
   })
 })
 

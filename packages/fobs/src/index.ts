@@ -14,8 +14,13 @@ export {
   decode,
   decodeWhole,
 } from './decode.ts'
-export { type Encoded, type EncodeOptions, encode } from './encode.ts'
-export { firstDatumOffset } from './envelope.ts'
+export { type Encoded, type EncodeOptions, encode, encodeParts } from './encode.ts'
+export {
+  firstDatumOffset,
+  type HollowEnvelope,
+  hollowEnvelope,
+  mainSectionBytes,
+} from './envelope.ts'
 export { FobsError, type FobsErrorCode } from './fobs-error.ts'
 export { DEFAULT_FOBS_LIMITS, type FobsLimits } from './fobs-limits.ts'
 export { createFobsRegistry, FobsRegistry } from './fobs-registry.ts'

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openArrayFile } from './array-file.ts'
@@ -31,6 +32,22 @@ describe('the file of arrays', () => {
     await using file = await openArrayFile(join(folder, 'spool'))
     file.reserve(10).writeNow(Uint8Array.of(1), 0)
     expect(await readdir(join(folder, 'spool'))).toEqual([])
+  })
+
+  it('knows the checksum of what was written in order, and forgets it where that is written over', async () => {
+    await using file = await openArrayFile(folder)
+    const elements = file.reserve(100)
+    const bytes = Uint8Array.from({ length: 100 }, (_, i) => i * 5)
+    elements.writeNow(bytes.subarray(0, 30), 0)
+    await elements.write(bytes.subarray(30, 80), 30)
+    const upTo = (offset: number) => elements.checksumUpTo?.(offset)
+    expect(upTo(29)).toEqual({ offset: 0, crc: 0 })
+    expect(upTo(79)).toEqual({ offset: 30, crc: crc32(bytes.subarray(0, 30)) })
+    expect(upTo(100)).toEqual({ offset: 80, crc: crc32(bytes.subarray(0, 80)) })
+    elements.writeNow(bytes.subarray(90), 90)
+    expect(upTo(100)).toEqual({ offset: 80, crc: crc32(bytes.subarray(0, 80)) })
+    elements.writeNow(Uint8Array.of(1), 40)
+    expect(upTo(100)).toEqual({ offset: 30, crc: crc32(bytes.subarray(0, 30)) })
   })
 
   it('refuses to read or write outside of an array, or after it was given up', async () => {

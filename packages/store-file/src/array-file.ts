@@ -1,29 +1,19 @@
 import { readSync, writeSync } from 'node:fs'
 import { type FileHandle, mkdir, open, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import type { ByteStore, ReservedBytes } from '@hanse/contract'
 import { Room, type Stretch } from './room.ts'
-
-/** Elements in the file; see `StoredElements` of `@hanse/tensor`, which this fits. */
-export interface FiledElements {
-  readonly byteLength: number
-  read(target: Uint8Array, offset: number): Promise<void>
-  readNow(target: Uint8Array, offset: number): void
-  write(bytes: Uint8Array, offset: number): Promise<void>
-  writeNow(bytes: Uint8Array, offset: number): void
-  release(): void
-}
 
 export interface ArrayFileOptions {
   /** Shorter arrays stay in memory; default 1 MiB. */
   readonly minBytes?: number | undefined
 }
 
-/** Arrays of a job in one file; see `ArrayStore` of `@hanse/tensor`, which this fits. */
-export interface ArrayFile extends AsyncDisposable {
-  readonly minBytes: number
+/** Arrays of a job in one file. */
+export interface ArrayFile extends ByteStore, AsyncDisposable {
   /** Length of the file so far: room that is given back is used again. */
   readonly fileBytes: number
-  reserve(byteLength: number): FiledElements
 }
 
 /**
@@ -101,9 +91,19 @@ class Holding {
   }
 }
 
-class Elements implements FiledElements {
+/** What is known of the bytes before a place. */
+interface Checked {
+  readonly offset: number
+  readonly crc: number
+}
+
+const NOTHING: Checked = { offset: 0, crc: 0 }
+
+class Elements implements ReservedBytes {
   readonly #file: FileHandle
   readonly #holding: Holding
+  /** Growing: one for each write that went on where the last had ended. */
+  #checked: Checked[] = []
 
   constructor(file: FileHandle, holding: Holding) {
     this.#file = file
@@ -141,6 +141,7 @@ class Elements implements FiledElements {
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {
     const place = this.#holding.place(offset, bytes.length)
+    this.#check(bytes, offset)
     await this.#holding.during(async () => {
       for (let done = 0; done < bytes.length; ) {
         const { bytesWritten } = await this.#file.write(
@@ -156,11 +157,26 @@ class Elements implements FiledElements {
 
   writeNow(bytes: Uint8Array, offset: number): void {
     const place = this.#holding.place(offset, bytes.length)
+    this.#check(bytes, offset)
     for (let done = 0; done < bytes.length; )
       done += writeSync(this.#file.fd, bytes, done, bytes.length - done, place + done)
   }
 
+  checksumUpTo(offset: number): Checked {
+    // Sums are asked for at the ends mostly.
+    return this.#checked.findLast((checked) => checked.offset <= offset) ?? NOTHING
+  }
+
   release(): void {
     this.#holding.release()
+  }
+
+  /** Bytes are summed when they are at hand: reading them again costs more than that. */
+  #check(bytes: Uint8Array, offset: number): void {
+    const last = this.#checked.at(-1) ?? NOTHING
+    if (offset === last.offset)
+      this.#checked.push({ offset: offset + bytes.length, crc: crc32(bytes, last.crc) })
+    else if (offset < last.offset)
+      this.#checked = this.#checked.filter((checked) => checked.offset <= offset)
   }
 }

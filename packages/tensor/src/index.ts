@@ -36,15 +36,11 @@ export {
   parseSafetensors,
   type Safetensors,
   type SafetensorsLimits,
-  safetensorsParts,
   writeSafetensors,
 } from './safetensors.ts'
 export {
-  type ArrayStore,
   elementBlocks,
-  elementsWithin,
-  type ReservedElements,
-  type StoredElements,
+  elementsOf,
   storedElementsOf,
   storedTensor,
   storeTensor,

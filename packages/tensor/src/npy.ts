@@ -1,7 +1,8 @@
-import { messageOf } from '@hanse/contract'
+import { type BytePart, bytesOf, messageOf } from '@hanse/contract'
 import { allocate, type DType, itemSize, lanesOf, type TypedArray } from './dtype.ts'
 import { type PythonLiteral, parsePythonLiteral } from './python-literal.ts'
-import { elementCount, Tensor, tensorBytes, tensorFromBytes } from './tensor.ts'
+import { elementsOf } from './stored-tensor.ts'
+import { elementCount, Tensor, tensorFromBytes } from './tensor.ts'
 import { TensorError } from './tensor-error.ts'
 
 /** What stands before the elements of a `.npy` file (fobs.md §11.1). */
@@ -14,8 +15,20 @@ export interface NpyHeader {
   readonly dataOffset: number
 }
 
+/** How the elements of a `.npy` file lie in it. */
+export interface NpyLayout {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly dataOffset: number
+  readonly byteOrder: 'big' | 'little'
+  /** Columns first; only where that makes a difference. */
+  readonly fortranOrder: boolean
+}
+
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]
 const MAX_HEADER_CHARACTERS = 10_000 // NumPy's own limit
+/** A header, with what stands before it. */
+export const MAX_NPY_HEADER_BYTES = 12 + MAX_HEADER_CHARACTERS
 const ALIGNMENT = 64
 // NumPy leaves room so that the growing dimension can be rewritten in place.
 const GROWTH_DIGITS = 21
@@ -72,12 +85,13 @@ export function parseNpyHeader(bytes: Uint8Array): NpyHeader {
 }
 
 /**
- * Reads a whole `.npy` file. The tensor is a view on `bytes` where alignment, byte order and element
- * order allow; Fortran order and big-endian data are rearranged into a copy.
+ * Reads where the elements of a file are.
+ * @param head at least the header
+ * @param byteLength of the whole file, which the elements must fill
  * @throws {TensorError} `ERR_NPY_FORMAT`, `ERR_NPY_DTYPE`
  */
-export function parseNpy(bytes: Uint8Array): Tensor {
-  const { descr, fortranOrder, shape, dataOffset } = parseNpyHeader(bytes)
+export function npyLayout(head: Uint8Array, byteLength: number): NpyLayout {
+  const { descr, fortranOrder, shape, dataOffset } = parseNpyHeader(head)
   const match = typeof descr === 'string' ? /^([<>|])([a-z]\d{1,2})$/.exec(descr) : null
   const dtype = FROM_DESCR.get(match?.[2] ?? '')
   if (match === null || dtype === undefined || (match[1] === '|' && itemSize(dtype) > 1))
@@ -85,34 +99,44 @@ export function parseNpy(bytes: Uint8Array): Tensor {
       'ERR_NPY_DTYPE',
       `.npy element type ${describe(descr)} is not one we can compute with`,
     )
-  const count = elementCount(shape)
-  const present = bytes.length - dataOffset
-  if (BigInt(count) * BigInt(itemSize(dtype)) !== BigInt(present))
+  const present = byteLength - dataOffset
+  if (BigInt(elementCount(shape)) * BigInt(itemSize(dtype)) !== BigInt(present))
     throw new TensorError(
       'ERR_NPY_FORMAT',
       `shape (${shape.join(', ')}) of ${dtype} does not match ${present} bytes of data`,
     )
-  const data = bytes.subarray(dataOffset)
   const byteOrder = match[1] === '>' ? 'big' : 'little'
-  if (!fortranOrder || shape.length < 2) return tensorFromBytes(dtype, shape, data, { byteOrder })
+  return { dtype, shape, dataOffset, byteOrder, fortranOrder: fortranOrder && shape.length > 1 }
+}
+
+/**
+ * Reads a whole `.npy` file. The tensor is a view on `bytes` where alignment, byte order and element
+ * order allow; Fortran order and big-endian data are rearranged into a copy.
+ * @throws {TensorError} `ERR_NPY_FORMAT`, `ERR_NPY_DTYPE`
+ */
+export function parseNpy(bytes: Uint8Array): Tensor {
+  const { dtype, shape, dataOffset, byteOrder, fortranOrder } = npyLayout(bytes, bytes.length)
+  const data = bytes.subarray(dataOffset)
+  if (!fortranOrder) return tensorFromBytes(dtype, shape, data, { byteOrder })
   const columns = tensorFromBytes(dtype, [...shape].reverse(), data, { byteOrder })
   return new Tensor(dtype, shape, reversedAxes(columns))
 }
 
 /**
- * The file as NumPy would write it, byte for byte, in pieces: the header and a view on the elements.
+ * The file as NumPy would write it, byte for byte, in pieces: the header and a view on the elements; those of a
+ * stored tensor stay where they are.
  * @throws {TensorError} `ERR_NPY_DTYPE` for bfloat16, which NumPy does not have
  */
-export function encodeNpy(tensor: Tensor): [header: Uint8Array, data: Uint8Array] {
-  return [npyHeaderBytes(tensor.dtype, tensor.shape), tensorBytes(tensor)]
+export function encodeNpy(tensor: Tensor): [header: Uint8Array, data: BytePart] {
+  return [npyHeaderBytes(tensor.dtype, tensor.shape), elementsOf(tensor)]
 }
 
 /** The file as NumPy would write it, in one piece (a copy); see `encodeNpy`. */
 export function writeNpy(tensor: Tensor): Uint8Array {
   const [header, data] = encodeNpy(tensor)
-  const out = new Uint8Array(header.length + data.length)
+  const out = new Uint8Array(header.length + data.byteLength)
   out.set(header)
-  out.set(data, header.length)
+  out.set(bytesOf(data), header.length)
   return out
 }
 

@@ -1,6 +1,9 @@
+import { type BytePart, type StoredBytes, stretchesOf } from '@hanse/contract'
+import { checksumBetween, checksumOf } from './checksum.ts'
 import { type Crc32, crc32 as portableCrc32 } from './crc32.ts'
-import { encodeNpy, parseNpy } from './npy.ts'
-import type { Tensor } from './tensor.ts'
+import { encodeNpy, MAX_NPY_HEADER_BYTES, type NpyLayout, npyLayout, parseNpy } from './npy.ts'
+import { storedTensor } from './stored-tensor.ts'
+import { Tensor } from './tensor.ts'
 import { TensorError } from './tensor-error.ts'
 
 /** What a reader of `.npz` files accepts. */
@@ -23,38 +26,45 @@ const LOCAL_BYTES = 30
 const CENTRAL_BYTES = 46
 const END_BYTES = 22
 const MAX_COMMENT = 65_535
+/** Of as many entries as there can be, with names of a sane length. */
+const MAX_DIRECTORY = 16 * 1024 * 1024
+/** Shorter arrays are not worth reading them from a file again and again. */
+const MIN_STORED_BYTES = 64 * 1024
 const MAX_ZIP32 = 0xffffffff
 // 1980-01-01, the earliest date zip knows and the one NumPy writes.
 const EPOCH_DATE = 0x21
 
 /**
  * Reads a `.npz` archive: entry `x.npy` becomes tensor `x`. Sizes come from the central directory, as
- * NumPy fills the local headers with zip64 placeholders (fobs.md §11.2). Tensors are views on `bytes`
- * where alignment allows. Checksums are verified.
+ * NumPy fills the local headers with zip64 placeholders (fobs.md §11.2). Tensors are views on `file`
+ * where alignment allows; the long ones of a file that is stored stay there, and release it when all of them are
+ * released. Checksums are verified.
  * @throws {TensorError} `ERR_NPZ_FORMAT`; `ERR_NPZ_COMPRESSED` for deflated entries, which nobody needs to
- * send and which could expand without end; `ERR_NPY_…` for what the entries hold
+ * send and which could expand without end; `ERR_NPY_…` for what the entries hold. A stored file is then the caller's
  */
 export function parseNpz(
-  bytes: Uint8Array,
+  file: BytePart,
   options: Partial<NpzLimits> & NpzOptions = {},
 ): Map<string, Tensor> {
   const { maxEntries, crc32 = portableCrc32 } = { ...DEFAULT_LIMITS, ...options }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const end = findEnd(view)
-  const count = view.getUint16(end + 10, true)
-  const directory = view.getUint32(end + 16, true)
-  const directoryBytes = view.getUint32(end + 12, true)
+  const tailStart = Math.max(0, file.byteLength - END_BYTES - MAX_COMMENT)
+  const tail = viewOn(file, tailStart, file.byteLength - tailStart)
+  const end = findEnd(tail)
+  const count = tail.getUint16(end + 10, true)
+  const start = tail.getUint32(end + 16, true)
+  const byteLength = tail.getUint32(end + 12, true)
   if (count > maxEntries)
     throw new TensorError(
       'ERR_TENSOR_LIMIT',
       `.npz of ${count} entries is over the limit of ${maxEntries}`,
     )
-  if (directory === MAX_ZIP32 || directory + directoryBytes > end)
+  if (start === MAX_ZIP32 || start + byteLength > tailStart + end || byteLength > MAX_DIRECTORY)
     throw new TensorError('ERR_NPZ_FORMAT', '.npz directory lies outside the archive')
-  const tensors = new Map<string, Tensor>()
-  let at = directory
+  const directory = viewOn(file, start, byteLength)
+  const tensors = new Map<string, Tensor | StoredArray>()
+  let at = 0
   for (let i = 0; i < count; i++) {
-    const entry = readEntry(view, at, directory + directoryBytes)
+    const entry = readEntry(directory, at)
     at = entry.next
     if (!entry.name.endsWith('.npy'))
       throw new TensorError(
@@ -64,15 +74,11 @@ export function parseNpz(
     const name = entry.name.slice(0, -4)
     if (tensors.has(name))
       throw new TensorError('ERR_NPZ_FORMAT', `.npz has two entries "${name.slice(0, 80)}"`)
-    const data = entryData(view, entry, directory)
-    if (crc32(data) !== entry.crc)
-      throw new TensorError(
-        'ERR_NPZ_FORMAT',
-        `.npz entry "${name.slice(0, 80)}" has a wrong checksum`,
-      )
-    tensors.set(name, parseNpy(data))
+    tensors.set(name, readArray(file, entry, start, crc32))
   }
-  return tensors
+  return file instanceof Uint8Array
+    ? (tensors as Map<string, Tensor>) // only of a stored file are there others
+    : withStretches(file, tensors)
 }
 
 /**
@@ -83,16 +89,16 @@ export function parseNpz(
 export function encodeNpz(
   tensors: Iterable<readonly [name: string, tensor: Tensor]>,
   { crc32 = portableCrc32 }: NpzOptions = {},
-): Uint8Array[] {
-  const parts: Uint8Array[] = []
+): BytePart[] {
+  const parts: BytePart[] = []
   const directory: Uint8Array[] = []
   let offset = 0
   for (const [name, tensor] of tensors) {
     const [header, data] = encodeNpy(tensor)
     const fields = {
       name: new TextEncoder().encode(`${name}.npy`),
-      crc: crc32(data, crc32(header)),
-      size: header.length + data.length,
+      crc: checksumOf(data, crc32, crc32(header)),
+      size: header.length + data.byteLength,
       offset,
     }
     if (fields.name.length > 0xffff || fields.size + offset > MAX_ZIP32)
@@ -129,6 +135,74 @@ interface Entry {
   readonly next: number
 }
 
+/** An array that stays in its file. */
+interface StoredArray extends NpyLayout {
+  /** Of the elements, in the file. */
+  readonly start: number
+  readonly byteLength: number
+}
+
+function readArray(
+  file: BytePart,
+  entry: Entry,
+  directory: number,
+  crc32: Crc32,
+): Tensor | StoredArray {
+  const start = startOf(file, entry, directory)
+  const crc =
+    file instanceof Uint8Array
+      ? crc32(file.subarray(start, start + entry.size))
+      : checksumBetween(file, start, start + entry.size, crc32)
+  if (crc !== entry.crc)
+    throw new TensorError(
+      'ERR_NPZ_FORMAT',
+      `.npz entry "${entry.name.slice(0, 80)}" has a wrong checksum`,
+    )
+  if (file instanceof Uint8Array) return parseNpy(file.subarray(start, start + entry.size))
+  const head = bytesAt(file, start, Math.min(entry.size, MAX_NPY_HEADER_BYTES))
+  const layout = npyLayout(head, entry.size)
+  // What must be rearranged is, in memory.
+  if (entry.size < MIN_STORED_BYTES || layout.fortranOrder || layout.byteOrder === 'big')
+    return parseNpy(bytesAt(file, start, entry.size))
+  const { dataOffset } = layout
+  return { ...layout, start: start + dataOffset, byteLength: entry.size - dataOffset }
+}
+
+/** The arrays that stay share the file: it is released when all of them are, or at once if there are none. */
+function withStretches(
+  file: StoredBytes,
+  tensors: ReadonlyMap<string, Tensor | StoredArray>,
+): Map<string, Tensor> {
+  const staying = [...tensors.values()].filter(isStaying)
+  const stretches = stretchesOf(file, staying)
+  if (staying.length === 0) file.release()
+  let next = 0
+  return new Map(
+    [...tensors].map(([name, tensor]) => [
+      name,
+      tensor instanceof Tensor
+        ? tensor
+        : storedTensor(tensor.dtype, tensor.shape, stretches[next++]!),
+    ]),
+  )
+}
+
+function isStaying(tensor: Tensor | StoredArray): tensor is StoredArray {
+  return !(tensor instanceof Tensor)
+}
+
+function bytesAt(file: BytePart, start: number, byteLength: number): Uint8Array {
+  if (file instanceof Uint8Array) return file.subarray(start, start + byteLength)
+  const bytes = new Uint8Array(byteLength)
+  file.readNow(bytes, start)
+  return bytes
+}
+
+function viewOn(file: BytePart, start: number, byteLength: number): DataView {
+  const bytes = bytesAt(file, start, byteLength)
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
 function findEnd(view: DataView): number {
   const last = view.byteLength - END_BYTES
   for (let at = last; at >= Math.max(0, last - MAX_COMMENT); at--)
@@ -140,14 +214,14 @@ function findEnd(view: DataView): number {
   throw new TensorError('ERR_NPZ_FORMAT', 'not a .npz archive: no end record')
 }
 
-function readEntry(view: DataView, at: number, limit: number): Entry {
-  if (at + CENTRAL_BYTES > limit || view.getUint32(at, true) !== CENTRAL_HEADER)
+function readEntry(view: DataView, at: number): Entry {
+  if (at + CENTRAL_BYTES > view.byteLength || view.getUint32(at, true) !== CENTRAL_HEADER)
     throw new TensorError('ERR_NPZ_FORMAT', '.npz directory is damaged')
   const method = view.getUint16(at + 10, true)
   const nameBytes = view.getUint16(at + 28, true)
   const extraBytes = view.getUint16(at + 30, true)
   const next = at + CENTRAL_BYTES + nameBytes + extraBytes + view.getUint16(at + 32, true)
-  if (next > limit) throw new TensorError('ERR_NPZ_FORMAT', '.npz directory is damaged')
+  if (next > view.byteLength) throw new TensorError('ERR_NPZ_FORMAT', '.npz directory is damaged')
   const raw = new Uint8Array(view.buffer, view.byteOffset + at + CENTRAL_BYTES, nameBytes)
   const name = new TextDecoder().decode(raw)
   if (method !== 0)
@@ -172,15 +246,15 @@ function readEntry(view: DataView, at: number, limit: number): Entry {
   }
 }
 
-function entryData(view: DataView, entry: Entry, directory: number): Uint8Array {
-  const { local } = entry
-  if (local + LOCAL_BYTES > directory || view.getUint32(local, true) !== LOCAL_HEADER)
+/** Where an entry's content begins. */
+function startOf(file: BytePart, { local, size }: Entry, directory: number): number {
+  const header = local + LOCAL_BYTES <= directory ? viewOn(file, local, LOCAL_BYTES) : undefined
+  if (header?.getUint32(0, true) !== LOCAL_HEADER)
     throw new TensorError('ERR_NPZ_FORMAT', '.npz entry does not start where the directory says')
-  const start =
-    local + LOCAL_BYTES + view.getUint16(local + 26, true) + view.getUint16(local + 28, true)
-  if (start + entry.size > directory)
+  const start = local + LOCAL_BYTES + header.getUint16(26, true) + header.getUint16(28, true)
+  if (start + size > directory)
     throw new TensorError('ERR_NPZ_FORMAT', '.npz entry reaches outside the archive')
-  return new Uint8Array(view.buffer, view.byteOffset + start, entry.size)
+  return start
 }
 
 interface EntryFields {

@@ -1,12 +1,7 @@
+import { type BytePart, bytesOf } from '@hanse/contract'
 import { type DType, itemSize } from './dtype.ts'
-import { elementBlocks, tensorByteLength } from './stored-tensor.ts'
-import {
-  elementCount,
-  type Framework,
-  type Tensor,
-  tensorBytes,
-  tensorFromBytes,
-} from './tensor.ts'
+import { elementsOf, tensorByteLength } from './stored-tensor.ts'
+import { elementCount, type Framework, type Tensor, tensorFromBytes } from './tensor.ts'
 import { TensorError } from './tensor-error.ts'
 
 /** What a reader of safetensors accepts. */
@@ -87,30 +82,17 @@ export function parseSafetensors(
 }
 
 /**
- * The file as the reference writer lays it out, in pieces: header first, then views on the elements.
+ * The file as the reference writer lays it out, in pieces: header first, then views on the elements; those of a stored
+ * tensor stay where they are.
  * @throws {TensorError} `ERR_SAFETENSORS_DTYPE` for complex128; `ERR_SAFETENSORS_FORMAT` for a tensor
  * named `__metadata__`
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, Tensor>,
   metadata: ReadonlyMap<string, string> = new Map(),
-): Uint8Array[] {
+): BytePart[] {
   const { header, sorted } = layOut(tensors, metadata)
-  return [header, ...sorted.map(tensorBytes)]
-}
-
-/**
- * The same for files: stored tensors are read in blocks, so that little of the model is in memory. Parts are borrowed
- * until the next is asked for.
- * @throws {TensorError} like {@link encodeSafetensors}, when the first part is asked for
- */
-export function* safetensorsParts(
-  tensors: ReadonlyMap<string, Tensor>,
-  metadata: ReadonlyMap<string, string> = new Map(),
-): Generator<Uint8Array, void> {
-  const { header, sorted } = layOut(tensors, metadata)
-  yield header
-  for (const tensor of sorted) yield* elementBlocks(tensor)
+  return [header, ...sorted.map(elementsOf)]
 }
 
 function layOut(
@@ -155,11 +137,11 @@ export function writeSafetensors(
   metadata?: ReadonlyMap<string, string>,
 ): Uint8Array {
   const parts = encodeSafetensors(tensors, metadata)
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0))
   let at = 0
   for (const part of parts) {
-    out.set(part, at)
-    at += part.length
+    out.set(bytesOf(part), at)
+    at += part.byteLength
   }
   return out
 }

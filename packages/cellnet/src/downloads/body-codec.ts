@@ -1,4 +1,4 @@
-import type { AbortOptions } from '@hanse/contract'
+import { type AbortOptions, type BytePart, type ByteStore, bytesOf } from '@hanse/contract'
 import {
   DEFAULT_FOBS_LIMITS,
   decode,
@@ -27,6 +27,8 @@ export interface BodyCodecComponents {
   readonly random: RandomSource
   /** See {@link SetAside}. */
   readonly setAside?: SetAside | undefined
+  /** Where long pieces of downloads go as they come. Absent: all are in memory. */
+  readonly store?: ByteStore | undefined
 }
 
 /**
@@ -134,7 +136,7 @@ function encodeBody(
   const kinds = [...items].filter(([, ofKind]) => ofKind.size > 0)
   if (kinds.length === 0) return { body, offer: undefined }
   const objects = kinds.map(([dot, ofKind]) =>
-    itemsOf(requireKind(registry, dot), ofKind, options.pieceBytes),
+    offeredItems(requireKind(registry, dot), ofKind, options.pieceBytes),
   )
   const offer = downloads.offer(objects, {
     receivers,
@@ -144,7 +146,7 @@ function encodeBody(
   return { body, offer }
 }
 
-function itemsOf(
+function offeredItems(
   kind: ReferenceKind,
   items: ReadonlyMap<string, unknown>,
   pieceBytes: number | undefined,
@@ -158,12 +160,12 @@ function itemsOf(
       return kind.encodeItem(id, value)
     },
     pieceBytes,
-    borrowsItems: !entries.some(([, value]) => kind.makesParts?.(value)),
+    borrowsItems: true,
   }
 }
 
 async function decodeBody(
-  { registry, downloads, setAside }: BodyCodecComponents,
+  { registry, downloads, setAside, store }: BodyCodecComponents,
   options: BodyCodecOptions,
   body: EncodedBody,
   { origin, secure = false, allowSource, passThrough = false, signal }: DecodeBodyOptions,
@@ -202,11 +204,12 @@ async function decodeBody(
         maxBytes: bytesLeft,
         maxItems: itemsLeft,
         totalTimeoutMs: options.downloadTimeoutMs,
+        store,
       },
       {
         async piece(data, release) {
           const decoded = new Map<string, unknown>()
-          for (const bytes of data) addItems(decoded, kind.decodeItem(bytes, limits))
+          for (const part of data) addItems(decoded, itemsOf(kind, part, limits))
           const elsewhere = await setAside?.(decoded)
           addItems(items, elsewhere ?? decoded)
           if (elsewhere !== undefined) release()
@@ -218,6 +221,23 @@ async function decodeBody(
     itemsByDot.set(dot, items)
   }
   return decoded.complete((dot) => itemsByDot.get(dot) ?? new Map())
+}
+
+function itemsOf(
+  kind: ReferenceKind,
+  part: BytePart,
+  limits: FobsLimits,
+): ReadonlyMap<string, unknown> {
+  if (part instanceof Uint8Array) return kind.decodeItem(part, limits)
+  try {
+    if (kind.decodeStoredItem !== undefined) return kind.decodeStoredItem(part, limits)
+    const bytes = bytesOf(part)
+    part.release()
+    return kind.decodeItem(bytes, limits)
+  } catch (error) {
+    part.release()
+    throw error
+  }
 }
 
 function addItems(items: Map<string, unknown>, more: ReadonlyMap<string, unknown>): void {

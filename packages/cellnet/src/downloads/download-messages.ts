@@ -1,14 +1,18 @@
+import { type BytePart, type StoredBytes, stretchesOf } from '@hanse/contract'
 import {
   ByteParts,
   coreCodecs,
   createFobsRegistry,
   decodeWhole,
   encode,
+  encodeParts,
   type FobsValue,
+  type HollowEnvelope,
+  hollowEnvelope,
   Tuple,
 } from '@hanse/fobs'
 import { CellError } from '../cell-error.ts'
-import type { EncodedBody } from '../streams/encoded-body.ts'
+import type { EncodedBody, OutgoingBody } from '../streams/encoded-body.ts'
 import { MAX_FAILED_REFS, MAX_REASON_CHARS, MAX_REF_ID_CHARS } from './download-protocol.ts'
 
 /** Position of a receiver: opaque to it, echoed to the source. */
@@ -39,7 +43,7 @@ export type DownloadReply =
       readonly status: 'ok'
       readonly state: DownloadState
       /** One entry per item; a single one for bytes. */
-      readonly data: readonly Uint8Array[]
+      readonly data: readonly BytePart[]
       readonly cancelCapable: boolean
     }
   | {
@@ -63,7 +67,10 @@ const REQUEST_LIMITS = { maxPayloadBytes: 64 * 1024, maxDepth: 8, maxElements: 4
  * and lay them in memory so that arrays need not be copied.
  */
 const MIN_DATUM_BYTES = 64 * 1024
+const ENCODING = { datumThreshold: MIN_DATUM_BYTES }
 /** Room for the map around the data, which is limited by the caller. */
+/** What of a stored reply is read: the map, its states, short data. */
+const HOLLOW = { minBytes: MIN_DATUM_BYTES, maxBytes: 4 * 1024 * 1024 }
 const REPLY_LIMITS = { maxDepth: 8, maxElements: 1_000_000, maxTextBytes: 4096 }
 
 /** @throws {CellError} `ERR_DOWNLOAD_PROTOCOL` for anything that is no request */
@@ -125,17 +132,16 @@ export function writeCancellation(refId: string): EncodedBody {
  */
 export function writePiece(
   state: DownloadState,
-  data: readonly (readonly Uint8Array[])[],
-): EncodedBody {
+  data: readonly (readonly BytePart[])[],
+): OutgoingBody {
   const values = data.map((parts) => (parts.length === 1 ? parts[0] : new ByteParts(parts)))
-  return writeMap(
-    new Map<string, unknown>([
-      ['status', 'ok'],
-      ['state', stateMap(state)],
-      ['data', state.kind === 'bytes' ? (values[0] ?? new Uint8Array()) : values],
-      ['cancel_capable', true],
-    ]),
-  )
+  const map = new Map<string, unknown>([
+    ['status', 'ok'],
+    ['state', stateMap(state)],
+    ['data', state.kind === 'bytes' ? (values[0] ?? new Uint8Array()) : values],
+    ['cancel_capable', true],
+  ])
+  return { encoding: 'fobs', parts: encodeParts(map, PLAIN, ENCODING).parts }
 }
 
 export function writeEnd(status: 'eof' | 'error', nonce: string | undefined): EncodedBody {
@@ -145,10 +151,48 @@ export function writeEnd(status: 'eof' | 'error', nonce: string | undefined): En
 }
 
 /**
- * Reads a source's answer. Data are views on the body's bytes (joined if it came in several parts).
- * @throws {CellError} `ERR_DOWNLOAD_PROTOCOL`
+ * Reads a source's answer. Data are views on the body's bytes (joined if it came in several parts); of a stored one the
+ * long ones are stretches, and release it when all of them are released.
+ * @throws {CellError} `ERR_DOWNLOAD_PROTOCOL`; a stored body is released then
  */
 export function readDownloadReply(body: EncodedBody): DownloadReply {
+  const { stored } = body
+  if (stored === undefined) return readReply(body)
+  try {
+    const hollow = hollowEnvelope(stored, HOLLOW)
+    const reply = readReply({ encoding: body.encoding, parts: [hollow.bytes] })
+    return reply.status === 'ok'
+      ? { ...reply, data: withStretches(stored, reply.data, hollow) }
+      : reply
+  } catch (error) {
+    stored.release()
+    throw error instanceof CellError
+      ? error
+      : new CellError(
+          'ERR_DOWNLOAD_PROTOCOL',
+          'a download reply is unreadable',
+          {},
+          { cause: error },
+        )
+  }
+}
+
+function withStretches(
+  stored: StoredBytes,
+  data: readonly BytePart[],
+  { placeOf }: HollowEnvelope,
+): BytePart[] {
+  const places = data.map((part) => (part instanceof Uint8Array ? placeOf(part) : undefined))
+  const stretches = stretchesOf(
+    stored,
+    places.filter((place) => place !== undefined),
+  )
+  if (stretches.length === 0) stored.release()
+  let next = 0
+  return data.map((part, i) => (places[i] === undefined ? part : stretches[next++]!))
+}
+
+function readReply(body: EncodedBody): DownloadReply {
   const map = readMap(body, REPLY_LIMITS)
   const status = map.get('status')
   if (status === 'eof' || status === 'error') {
@@ -219,7 +263,7 @@ function isCount(value: unknown): value is number {
 }
 
 function writeMap(map: ReadonlyMap<string, unknown>): EncodedBody {
-  return { encoding: 'fobs', parts: encode(map, PLAIN, { datumThreshold: MIN_DATUM_BYTES }).parts }
+  return { encoding: 'fobs', parts: encode(map, PLAIN, ENCODING).parts }
 }
 
 function readMap(

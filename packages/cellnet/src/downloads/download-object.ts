@@ -1,4 +1,4 @@
-import type { AbortOptions } from '@hanse/contract'
+import type { AbortOptions, BytePart } from '@hanse/contract'
 import { bytesIn } from '../streams/encoded-body.ts'
 import type { DownloadState } from './download-messages.ts'
 
@@ -21,7 +21,7 @@ export type DownloadObject =
       readonly kind: 'items'
       readonly count: number
       /** Item `index` on the wire, in consecutive parts. Must give the same bytes each time. */
-      item(index: number): readonly Uint8Array[] | Promise<readonly Uint8Array[]>
+      item(index: number): readonly BytePart[] | Promise<readonly BytePart[]>
       /** Bytes of one reply, which holds at least one item however long; default 2 MiB. */
       readonly pieceBytes?: number | undefined
       /** Parts are views on memory that the object holds anyway, so keeping them costs nothing. */
@@ -33,7 +33,7 @@ export type Produced =
   | {
       readonly end: false
       readonly state: DownloadState
-      readonly data: readonly (readonly Uint8Array[])[]
+      readonly data: readonly (readonly BytePart[])[]
     }
   | { readonly end: true }
 
@@ -98,7 +98,7 @@ class ItemsProducer implements PieceProducer {
   readonly #object: Extract<DownloadObject, { kind: 'items' }>
   readonly #cache: ItemCacheBudget
   /** Items made and not yet passed by all; a promise, so that receivers at the same place share the work. */
-  readonly #items = new Map<number, Promise<readonly Uint8Array[]>>()
+  readonly #items = new Map<number, Promise<readonly BytePart[]>>()
   readonly #charged = new Map<number, number>()
   #released = 0
 
@@ -112,7 +112,7 @@ class ItemsProducer implements PieceProducer {
     const start = state === undefined ? 0 : state.start + state.count
     const { count, pieceBytes = ITEMS_PIECE } = this.#object
     if (start >= count) return { end: true }
-    const data: (readonly Uint8Array[])[] = []
+    const data: (readonly BytePart[])[] = []
     let bytes = 0
     for (let index = start; index < count; index++) {
       const parts = await this.#item(index)
@@ -133,7 +133,7 @@ class ItemsProducer implements PieceProducer {
     for (const index of [...this.#items.keys()]) this.#drop(index)
   }
 
-  #item(index: number): Promise<readonly Uint8Array[]> {
+  #item(index: number): Promise<readonly BytePart[]> {
     const known = this.#items.get(index)
     if (known !== undefined) return known
     const made = this.#make(index)
@@ -142,7 +142,7 @@ class ItemsProducer implements PieceProducer {
     return made
   }
 
-  async #make(index: number): Promise<readonly Uint8Array[]> {
+  async #make(index: number): Promise<readonly BytePart[]> {
     const parts = await this.#object.item(index)
     if (this.#object.borrowsItems === true) return parts
     const bytes = bytesIn(parts)

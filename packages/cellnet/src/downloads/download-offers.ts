@@ -1,6 +1,7 @@
 import { type Clock, type Logger, messageOf } from '@hanse/contract'
 import { CellError } from '../cell-error.ts'
 import type { ReportMisdeed } from '../misdeed.ts'
+import type { OutgoingBody } from '../streams/encoded-body.ts'
 import { isAtOrBelow } from '../streams/peer-family.ts'
 import { type RandomSource, randomNonce, randomUuid } from '../streams/random-source.ts'
 import type { IncomingStreamRequest, OutgoingStreamReply } from '../streams/streams.ts'
@@ -453,6 +454,6 @@ function resultOf(offer: Offer, receiver: string): 'success' | 'failed' | undefi
   return failed ? 'failed' : 'success'
 }
 
-function reply(body: ReturnType<typeof writeEnd>): OutgoingStreamReply {
+function reply(body: OutgoingBody): OutgoingStreamReply {
   return { returnCode: 'ok', body }
 }

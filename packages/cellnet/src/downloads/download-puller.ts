@@ -1,6 +1,13 @@
-import { type AbortOptions, type Clock, type Logger, messageOf } from '@hanse/contract'
+import {
+  type AbortOptions,
+  type BytePart,
+  type ByteStore,
+  type Clock,
+  type Logger,
+  messageOf,
+} from '@hanse/contract'
 import { CellError } from '../cell-error.ts'
-import { bytesIn, type EncodedBody } from '../streams/encoded-body.ts'
+import { bytesIn, type OutgoingBody } from '../streams/encoded-body.ts'
 import type {
   IncomingStreamReply,
   IncomingStreamRequest,
@@ -57,15 +64,18 @@ export interface PullOptions extends AbortOptions {
   readonly maxItems?: number | undefined
   readonly requestTimeoutMs?: number | undefined
   readonly totalTimeoutMs?: number | undefined
+  /** Where long pieces go as they come. Absent: all are in memory. */
+  readonly store?: ByteStore | undefined
 }
 
 /** Takes what is pulled. Whatever it throws ends the download and is told to the source. */
 export interface PullSink {
   /**
-   * The next items, or the next bytes as one entry; owned by the sink. While it works, the next piece is under way.
+   * The next items, or the next bytes as one entry; owned by the sink, which releases those that are stored. While it
+   * works, the next piece is under way.
    * @param release for a sink that keeps no view on the data: their memory is used again
    */
-  piece(data: readonly Uint8Array[], release: () => void): void | Promise<void>
+  piece(data: readonly BytePart[], release: () => void): void | Promise<void>
   /** Everything is there: last chance to refuse it. */
   end?(): void | Promise<void>
 }
@@ -209,7 +219,7 @@ export class DownloadPuller implements Disposable {
     for (const running of this.#running.values()) for (const abort of running) abort.abort(error)
   }
 
-  async #tell(target: string, body: EncodedBody, options: AbortOptions): Promise<boolean> {
+  async #tell(target: string, body: OutgoingBody, options: AbortOptions): Promise<boolean> {
     const signal = options.signal ?? new AbortController().signal
     const startedAt = this.#clock.now()
     for (let attempt = 0; attempt < NOTICE_ATTEMPTS; attempt++) {
@@ -346,6 +356,7 @@ class Transfer {
           timeoutMs,
           secure: this.#options.secure,
           maxReplyBytes: this.#maxReplyBytes(),
+          store: this.#options.store,
         },
       )
       if (reply.returnCode === 'ok') {
@@ -373,7 +384,7 @@ class Transfer {
   }
 
   /** Without our signal: it may be why we are here. A lost one is covered by the source's time-outs. */
-  async #post(body: EncodedBody): Promise<void> {
+  async #post(body: OutgoingBody): Promise<void> {
     await this.#streams.notify(this.#source, DOWNLOAD_CHANNEL, DOWNLOAD_TOPIC, body, {
       secure: this.#options.secure,
       optional: true,

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { silentLogger } from '@hanse/contract'
+import { bytesOf, silentLogger } from '@hanse/contract'
 import { LazyReference } from '@hanse/fobs'
 import { describe, expect, it } from 'vitest'
+import { inMemory } from '../../test/streams/in-memory.ts'
 import { ManualClock, settle } from '../../test/streams/manual-clock.ts'
 import { type Letter, MemoryNetwork } from '../../test/streams/memory-network.ts'
 import { scenario, type VectorMessage } from '../../test/streams/sfm-vector.ts'
@@ -79,7 +80,7 @@ function itemsOf(exchange: readonly Exchange[]): Uint8Array[] {
     .filter((message) => message.kind === 'reply')
     .flatMap((message) => {
       const reply = readDownloadReply(bodyOf(message))
-      return reply.status === 'ok' ? [...reply.data] : []
+      return reply.status === 'ok' ? reply.data.map(bytesOf) : []
     })
 }
 
@@ -131,7 +132,7 @@ describe('captured downloads of FOBS bodies', () => {
           { signal },
         )
         if (message.kind === 'fire_and_forget') continue
-        const actual = hexOf(reply.body)
+        const actual = hexOf(inMemory(reply.body))
         nonce = /636f6e6669726d5f6e6f6e6365d920([0-9a-f]{64})/.exec(actual)?.[1] ?? ''
         expect(actual).toBe(withNonceOf(hexOf(bodyOf(exchange[index + 1])), actual))
       }
@@ -153,7 +154,7 @@ describe('captured downloads of FOBS bodies', () => {
           logger: silentLogger,
           streams: {
             request: async (target, _channel, _topic, body) => {
-              take('request', target, body)
+              take('request', target, inMemory(body))
               return {
                 returnCode: 'ok',
                 headers: new Map(),
@@ -163,7 +164,7 @@ describe('captured downloads of FOBS bodies', () => {
               }
             },
             notify: async (target, _channel, _topic, body) => {
-              take('fire_and_forget', target, body)
+              take('fire_and_forget', target, inMemory(body))
               return 'ok'
             },
           },
@@ -175,7 +176,7 @@ describe('captured downloads of FOBS bodies', () => {
         fqcn,
         refId,
         { kind: 'items' },
-        { piece: (data) => void items.push(...data) },
+        { piece: (data) => void items.push(...data.map(bytesOf)) },
       )
       expect(script).toEqual([])
       expect(items).toEqual(itemsOf(exchange))
@@ -199,7 +200,7 @@ describe('captured downloads of FOBS bodies', () => {
     })
     for (const exchange of [first!, second!]) {
       const reply = await offers.serve(requestFrom('site-1.job', bodyOf(exchange[0])), { signal })
-      expect(hexOf(reply.body)).toBe(exchange[1]!.payload_hex)
+      expect(hexOf(inMemory(reply.body))).toBe(exchange[1]!.payload_hex)
     }
     expect(await offer.ended).toMatchObject({ status: 'completed' })
   })
@@ -306,7 +307,7 @@ describe('captured downloads on the wire', () => {
         peer,
         refId,
         { kind: name === 'download_file' ? 'bytes' : 'items' },
-        { piece: (data) => void got.push(...data) },
+        { piece: (data) => void got.push(...data.map(bytesOf)) },
       )
       await settle()
       const sent = network
@@ -315,7 +316,7 @@ describe('captured downloads on the wire', () => {
       expect(sent).toEqual(requests.map(({ payload }) => Buffer.from(payload).toString('hex')))
       const expected = replies.flatMap(({ payload }) => {
         const reply = readDownloadReply({ encoding: 'fobs', parts: [payload] })
-        return reply.status === 'ok' ? [...reply.data] : []
+        return reply.status === 'ok' ? reply.data.map(bytesOf) : []
       })
       expect(Buffer.compare(Buffer.concat(got), Buffer.concat(expected))).toBe(0)
     },
@@ -334,7 +335,7 @@ describe('captured downloads on the wire', () => {
       const data = replies.flatMap(({ payload }) => {
         if (payload.length === 0) return []
         const reply = readDownloadReply({ encoding: 'fobs', parts: [payload] })
-        return reply.status === 'ok' ? [...reply.data] : []
+        return reply.status === 'ok' ? reply.data.map(bytesOf) : []
       })
       if (name !== 'download_unknown_ref') {
         const whole = new Uint8Array(Buffer.concat(data))

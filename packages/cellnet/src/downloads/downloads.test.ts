@@ -1,7 +1,8 @@
-import { type LogFields, type Logger, silentLogger } from '@hanse/contract'
+import { bytesOf, type LogFields, type Logger, silentLogger } from '@hanse/contract'
 import { LazyReference } from '@hanse/fobs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { inMemory } from '../../test/streams/in-memory.ts'
 import { ManualClock, settle } from '../../test/streams/manual-clock.ts'
 import { joined, MemoryNetwork } from '../../test/streams/memory-network.ts'
 import {
@@ -80,7 +81,7 @@ function fileOf(content: Uint8Array, pieceBytes?: number): DownloadObject {
 
 function collector() {
   const pieces: Uint8Array[] = []
-  const sink: PullSink = { piece: (data) => void pieces.push(...data) }
+  const sink: PullSink = { piece: (data) => void pieces.push(...data.map(bytesOf)) }
   return { pieces, sink }
 }
 
@@ -195,7 +196,7 @@ describe('downloads', () => {
     const pullAll = async (origin: string) => {
       await say(origin, writePull(refId, undefined))
       const { body } = await say(origin, writePull(refId, { kind: 'bytes', receivedBytes: 10 }))
-      const reply = readDownloadReply(body!)
+      const reply = readDownloadReply(inMemory(body))
       return reply.status === 'ok' ? '' : (reply.nonce ?? '')
     }
     await say('site-1', writeCancellation(refId)) // has pulled nothing yet
@@ -214,7 +215,7 @@ describe('downloads', () => {
     })
     // Remembered for its receivers, for a while, and only for them.
     const again = await say('site-1', writePull(refId, undefined))
-    expect(readDownloadReply(again.body!).status).toBe('eof')
+    expect(readDownloadReply(inMemory(again.body)).status).toBe('eof')
     expect(await say('site-3', writePull(refId, undefined))).toEqual({
       returnCode: 'invalid_request',
     })
@@ -460,7 +461,7 @@ describe('pulling from a source that misbehaves', () => {
         logger: silentLogger,
         streams: {
           request: async (target, _channel, _topic, body) => {
-            asked.push(body)
+            asked.push(inMemory(body))
             const reply = answer(asked.length - 1)
             return {
               returnCode: 'ok',
@@ -472,7 +473,7 @@ describe('pulling from a source that misbehaves', () => {
             }
           },
           notify: async (_target, _channel, _topic, body) => {
-            told.push(readDownloadRequest(body).action)
+            told.push(readDownloadRequest(inMemory(body)).action)
             return 'ok'
           },
         },
@@ -482,9 +483,11 @@ describe('pulling from a source that misbehaves', () => {
     return { puller, clock, asked, told }
   }
   const items = (start: number, count: number, data: Uint8Array[]) => ({
-    body: writePiece(
-      { kind: 'items', start, count },
-      data.map((item) => [item]),
+    body: inMemory(
+      writePiece(
+        { kind: 'items', start, count },
+        data.map((item) => [item]),
+      ),
     ),
   })
   const pull = ({ puller }: ReturnType<typeof pullerOf>) =>
@@ -497,7 +500,7 @@ describe('pulling from a source that misbehaves', () => {
     ['sends nothing', () => items(0, 0, [])],
     [
       'sends bytes for items',
-      () => ({ body: writePiece({ kind: 'bytes', receivedBytes: 3 }, [[bytes(3)]]) }),
+      () => ({ body: inMemory(writePiece({ kind: 'bytes', receivedBytes: 3 }, [[bytes(3)]])) }),
     ],
     ['sends garbage', () => ({ body: { encoding: 'fobs' as const, parts: [bytes(40)] } })],
     ['sends no map', () => ({ body: { encoding: 'bytes' as const, parts: [bytes(40)] } })],

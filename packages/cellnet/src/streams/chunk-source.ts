@@ -1,9 +1,11 @@
-/** What a stream sends: a body in consecutive parts, or bytes that come as they are made. */
-export type StreamSource = readonly Uint8Array[] | AsyncIterable<Uint8Array>
+import { type BytePart, stretchOf } from '@hanse/contract'
 
-/** One chunk to be sent, as views on the source's buffers: nothing is copied. */
+/** What a stream sends: a body in consecutive parts, or bytes that come as they are made. */
+export type StreamSource = readonly BytePart[] | AsyncIterable<Uint8Array>
+
+/** One chunk to be sent, as views on the source: nothing is copied, what is stored stays there. */
 export interface Chunk {
-  readonly parts: readonly Uint8Array[]
+  readonly parts: readonly BytePart[]
   readonly bytes: number
   readonly final: boolean
 }
@@ -14,20 +16,21 @@ export interface Chunk {
  * empty final chunk.
  */
 export async function* chunksOf(source: StreamSource, chunkBytes: number): AsyncGenerator<Chunk> {
-  let parts: Uint8Array[] = []
+  let parts: BytePart[] = []
   let bytes = 0
   for await (const part of source) {
-    let rest = part
-    while (rest.length > 0) {
+    for (let at = 0; at < part.byteLength; ) {
       if (bytes === chunkBytes) {
         yield { parts, bytes, final: false }
         parts = []
         bytes = 0
       }
-      const taken = rest.subarray(0, chunkBytes - bytes)
-      parts.push(taken)
-      bytes += taken.length
-      rest = rest.subarray(taken.length)
+      const taken = Math.min(chunkBytes - bytes, part.byteLength - at)
+      parts.push(
+        part instanceof Uint8Array ? part.subarray(at, at + taken) : stretchOf(part, at, taken),
+      )
+      bytes += taken
+      at += taken
     }
   }
   yield { parts, bytes, final: true }

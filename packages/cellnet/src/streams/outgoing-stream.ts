@@ -52,8 +52,8 @@ interface UnackedChunk {
 const RESENDS_PER_TICK = 2
 
 /**
- * The sending half of one byte stream (`spec/streaming.md` §4.1, §4.5). Chunks are views on the source's buffers,
- * which stay borrowed until {@link OutgoingStream.run} resolves; reliable streams keep references, not copies.
+ * The sending half of one byte stream (`spec/streaming.md` §4.1, §4.5). Chunks are views on the source,
+ * which stays borrowed until {@link OutgoingStream.run} resolves; reliable streams keep references, not copies.
  */
 export class OutgoingStream {
   readonly #port: MessagePort
@@ -72,6 +72,8 @@ export class OutgoingStream {
   #blocked: { since: number; wake: () => void } | undefined
   #lastProgressAt = 0
   #resending = false
+  /** For chunks that are not in memory. */
+  #spareBuffer: Uint8Array | undefined
   /** Resolves when the stream has failed, so that a source that never yields cannot hold it. */
   readonly #failed = Promise.withResolvers<undefined>()
 
@@ -253,13 +255,14 @@ export class OutgoingStream {
   async #handOver(entry: UnackedChunk): Promise<ReturnCode> {
     entry.sentAt = Number.POSITIVE_INFINITY
     const { target, secure, optional, priority } = this.#options
+    const bytes = this.#inMemory(entry.chunk)
     const code = await this.#port.send(
       {
         destination: target,
         channel: STREAM_CHANNEL,
         topic: STREAM_TOPIC.data,
         headers: this.#headersOf(entry),
-        payload: entry.chunk.parts,
+        payload: bytes.parts,
         secure,
         optional,
         priority,
@@ -268,7 +271,27 @@ export class OutgoingStream {
     )
     entry.sentAt = this.#clock.now()
     entry.lastCode = code
+    // Of a chunk that did not leave as it should, something may still look at the buffer.
+    if (code === 'ok' && bytes.buffer !== undefined) this.#spareBuffer = bytes.buffer
     return code
+  }
+
+  /** The bytes of a chunk, what is stored read into a buffer that goes from chunk to chunk. */
+  #inMemory({ parts, bytes }: Chunk): {
+    readonly parts: readonly Uint8Array[]
+    readonly buffer: Uint8Array | undefined
+  } {
+    if (parts.every((part) => part instanceof Uint8Array)) return { parts, buffer: undefined }
+    const buffer = this.#spareBuffer ?? new Uint8Array(this.#settings.chunkBytes)
+    this.#spareBuffer = undefined
+    let used = 0
+    for (const part of parts) {
+      const room = buffer.subarray(used, used + part.byteLength)
+      if (part instanceof Uint8Array) room.set(part)
+      else part.readNow(room, 0)
+      used += part.byteLength
+    }
+    return { parts: [buffer.subarray(0, bytes)], buffer }
   }
 
   /** Names and order as the reference sends them. Every number is a whole one: peers refuse floats here. */

@@ -1,3 +1,4 @@
+import type { ByteStore, ReservedBytes, StoredBytes } from '@hanse/contract'
 import type { BodyMemory } from './body-memory.ts'
 
 /** Chunks shorter than this are copied together. */
@@ -28,7 +29,8 @@ interface Part {
  * peer could make us hold many times what it sent.
  *
  * Once the body is {@link PartList.expect | expected} and an eighth of it is there, it is put together in one
- * buffer, into which all further chunks are copied: it is never in memory twice, and comes out as one part.
+ * buffer, into which all further chunks are copied: it is never in memory twice, and comes out as one part. A body
+ * that is to be stored leaves memory chunk by chunk instead.
  */
 export class PartList {
   readonly #memory: BodyMemory | undefined
@@ -36,6 +38,8 @@ export class PartList {
   #expected: ExpectedBody | undefined
   /** The whole body; filled up to `#length`. */
   #whole: Uint8Array | undefined
+  /** Likewise. */
+  #stored: ReservedBytes | undefined
   #block: Uint8Array | undefined
   #blockUsed = 0
   #length = 0
@@ -56,13 +60,36 @@ export class PartList {
     this.#gatherIfDue()
   }
 
+  /** The same for a body of which nothing came yet, and which goes to `store` as it comes. */
+  expectStored(body: ExpectedBody, store: ByteStore): void {
+    this.#expected = body
+    this.#stored = store.reserve(body.bytes)
+  }
+
+  /** Brings what was stored into memory, where the rest will go too. */
+  bringBack(): void {
+    const stored = this.#stored
+    const expected = this.#expected
+    if (stored === undefined || expected === undefined) return
+    const head = new Uint8Array(Math.min(this.#length, SMALL_BYTES))
+    stored.readNow(head, 0)
+    const whole = this.#room(expected, head)
+    stored.readNow(whole.subarray(0, this.#length), 0)
+    stored.release()
+    this.#stored = undefined
+    this.#whole = whole
+  }
+
   /**
-   * Takes over `chunk`.
+   * Takes over `chunk`, unless it throws what the store threw: it is not taken then.
    * @param release called once its bytes were copied, if ever; nothing looks at the chunk from then on
    */
   push(chunk: Uint8Array, release?: () => void): void {
     const { length } = chunk
-    if (this.#whole !== undefined) {
+    if (this.#stored !== undefined) {
+      this.#stored.writeNow(chunk, this.#length)
+      release?.()
+    } else if (this.#whole !== undefined) {
       this.#whole.set(chunk, this.#length)
       release?.()
     } else if (length >= SMALL_BYTES) {
@@ -82,6 +109,16 @@ export class PartList {
     const buffer = this.#whole?.buffer
     if (memory === undefined || !(buffer instanceof ArrayBuffer)) return undefined
     return () => memory.giveBack(buffer)
+  }
+
+  /** Hands over a body that went to its store; the list is empty afterwards. */
+  takeStored(): StoredBytes | undefined {
+    const stored = this.#stored
+    if (stored === undefined) return undefined
+    this.#stored = undefined
+    this.#expected = undefined
+    this.#length = 0
+    return stored
   }
 
   /** Hands over the parts; the list is empty afterwards. */
@@ -110,17 +147,12 @@ export class PartList {
 
   #gatherIfDue(): void {
     const expected = this.#expected
-    if (expected === undefined || this.#whole !== undefined || this.#length === 0) return
+    if (expected === undefined || this.#length === 0) return
+    if (this.#whole !== undefined || this.#stored !== undefined) return
     if (this.#length < expected.bytes * GATHER_SHARE) return
     this.#closeBlock()
     const head = this.#parts[0]!.bytes // something was pushed
-    const start = -(expected.alignedAt?.(head) ?? 0) & (ALIGNMENT - 1)
-    // Zeroed by the system page by page when it is first written, or what another body left there: never shown.
-    const room = this.#memory?.take(start + expected.bytes) ?? start + expected.bytes
-    const whole =
-      typeof room === 'number'
-        ? new Uint8Array(room).subarray(start)
-        : new Uint8Array(room, start, expected.bytes)
+    const whole = this.#room(expected, head)
     let at = 0
     for (const { bytes, release } of this.#parts.splice(0)) {
       whole.set(bytes, at)
@@ -128,6 +160,15 @@ export class PartList {
       release?.()
     }
     this.#whole = whole
+  }
+
+  #room({ bytes, alignedAt }: ExpectedBody, head: Uint8Array): Uint8Array {
+    const start = -(alignedAt?.(head) ?? 0) & (ALIGNMENT - 1)
+    // Zeroed by the system page by page when it is first written, or what another body left there: never shown.
+    const room = this.#memory?.take(start + bytes) ?? start + bytes
+    return typeof room === 'number'
+      ? new Uint8Array(room).subarray(start)
+      : new Uint8Array(room, start, bytes)
   }
 
   #closeBlock(): void {

@@ -1,4 +1,4 @@
-import { releaseMemory } from '@hanse/contract'
+import { bytesOf, releaseMemory } from '@hanse/contract'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../test/streams/manual-clock.ts'
@@ -28,7 +28,9 @@ describe('chunksOf', () => {
           const chunks: Chunk[] = []
           for await (const chunk of chunksOf(lazy ? source() : list, size)) chunks.push(chunk)
           const whole = joined(list)
-          expect([...joined(chunks.flatMap((chunk) => chunk.parts))]).toEqual([...whole])
+          expect([...joined(chunks.flatMap((chunk) => chunk.parts.map(bytesOf)))]).toEqual([
+            ...whole,
+          ])
           expect(chunks.map(({ final }) => final)).toEqual(
             chunks.map((_c, at) => at === chunks.length - 1),
           )

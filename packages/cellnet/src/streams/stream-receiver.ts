@@ -1,5 +1,11 @@
-import { type Clock, type Logger, messageOf } from '@hanse/contract'
-import { firstDatumOffset } from '@hanse/fobs'
+import {
+  type ByteStore,
+  type Clock,
+  type Logger,
+  messageOf,
+  type StoredBytes,
+} from '@hanse/contract'
+import { firstDatumOffset, mainSectionBytes } from '@hanse/fobs'
 import { CellError } from '../cell-error.ts'
 import { HEADER, type HeaderValue, type MessageHeaders } from '../headers.ts'
 import type { IncomingPortMessage, MessagePort } from '../message-port.ts'
@@ -37,6 +43,8 @@ export interface ReceivedBody {
   readonly stream: ChunkHeaders
   /** Owned by the receiver of the body; one part if the length was declared. */
   readonly parts: Uint8Array[]
+  /** The body, if it went to the route's store: there are no parts then. */
+  readonly stored: StoredBytes | undefined
   /** See {@link EncodedBody.release}. */
   readonly release: (() => void) | undefined
 }
@@ -50,6 +58,8 @@ export interface BodyRoute {
   readonly maxBytes: number
   /** `request`: takes a slot of its peer until `onBody` has settled. `reply`: we asked for it. */
   readonly purpose: 'request' | 'reply'
+  /** For long bodies whose head shows that they need not be in memory. */
+  readonly store?: ByteStore | undefined
   readonly onProgress?: (() => void) | undefined
   /** Must not reject. */
   onBody(body: ReceivedBody): Promise<void> | void
@@ -245,7 +255,8 @@ export class StreamReceiver {
       this.#refuse(key, chunk, message, route)
       return undefined
     }
-    const refusal = this.#overLimit(chunk, family, route)
+    const store = storeFor(route, chunk, message.payload)
+    const refusal = this.#overLimit(chunk, family, route, store !== undefined)
     if (refusal !== undefined) {
       this.#refuse(key, chunk, message, refusal)
       if (route.kind === 'body') route.onFailure?.(refusal)
@@ -282,7 +293,7 @@ export class StreamReceiver {
       ackedBytes: 0,
       lastActivityAt: this.#components.clock.now(),
     }
-    const blocked = this.#reserve(stream, chunk)
+    const blocked = this.#reserve(stream, chunk, store)
     if (blocked !== undefined) {
       this.#refuse(key, chunk, message, blocked)
       return undefined
@@ -293,7 +304,12 @@ export class StreamReceiver {
     return stream
   }
 
-  #overLimit(chunk: ChunkHeaders, family: string, route: StreamRoute): CellError | undefined {
+  #overLimit(
+    chunk: ChunkHeaders,
+    family: string,
+    route: StreamRoute,
+    isStored: boolean,
+  ): CellError | undefined {
     const { maxStreams, maxStreamsPerPeer } = this.#settings
     if (takesSlot(route)) {
       if ((this.#slots.get(family) ?? 0) >= maxStreamsPerPeer)
@@ -308,7 +324,8 @@ export class StreamReceiver {
         )
     }
     if (route.kind !== 'body') return undefined
-    const largest = Math.min(route.maxBytes, this.#budgets[route.purpose].largest)
+    const room = isStored ? Number.POSITIVE_INFINITY : this.#budgets[route.purpose].largest
+    const largest = Math.min(route.maxBytes, room)
     if (chunk.size <= largest) return undefined
     return new CellError(
       'ERR_STREAM_SIZE',
@@ -317,7 +334,11 @@ export class StreamReceiver {
   }
 
   /** @returns why the stream cannot be taken; a body that has to wait for memory is taken */
-  #reserve(stream: Incoming, chunk: ChunkHeaders): CellError | undefined {
+  #reserve(
+    stream: Incoming,
+    chunk: ChunkHeaders,
+    store: ByteStore | undefined,
+  ): CellError | undefined {
     const { route, family } = stream
     if (route.kind === 'bytes') {
       const window = Math.min(
@@ -337,12 +358,16 @@ export class StreamReceiver {
     }
     // A whole body in one message is in memory already; a length that is unknown is reserved as it comes.
     if (chunk.size === 0 || (chunk.final && chunk.sequence === 0)) return undefined
-    const budget = this.#budgets[route.purpose]
-    const reservation = budget.tryReserve(family, chunk.size)
     const expected = {
       bytes: chunk.size,
       alignedAt: chunk.encoding === 'fobs' ? firstDatumOffset : undefined,
     }
+    if (store !== undefined) {
+      stream.parts.expectStored(expected, store)
+      return undefined
+    }
+    const budget = this.#budgets[route.purpose]
+    const reservation = budget.tryReserve(family, chunk.size)
     if (reservation !== undefined) {
       stream.reservations.push(reservation)
       stream.parts.expect(expected)
@@ -466,9 +491,39 @@ export class StreamReceiver {
     // A chunk that was parked has lost the way back to its memory; that is rare.
     else
       for (const payload of ordered)
-        stream.parts.push(payload, payload === message.payload ? message.release : undefined)
+        this.#push(
+          stream,
+          route,
+          payload,
+          payload === message.payload ? message.release : undefined,
+        )
     if (stream.waiting === undefined) stream.consumedBytes = reassembly.receivedBytes
     if (ordered.length > 0) route.onProgress?.()
+  }
+
+  #push(
+    stream: Incoming,
+    route: BodyRoute,
+    payload: Uint8Array,
+    release: (() => void) | undefined,
+  ): void {
+    try {
+      stream.parts.push(payload, release)
+    } catch (cause) {
+      // The disk may be full. Memory is still had from the budget only.
+      const { family, first } = stream
+      const reservation = this.#budgets[route.purpose].tryReserve(family, first.size)
+      if (reservation === undefined)
+        throw new CellError(
+          'ERR_STREAM_LIMIT',
+          `${first.size} bytes could not be stored, and there is no room in memory`,
+          {},
+          { cause },
+        )
+      stream.reservations.push(reservation)
+      stream.parts.bringBack()
+      stream.parts.push(payload, release)
+    }
   }
 
   #holdWaiting(stream: Incoming, bytes: number): void {
@@ -507,6 +562,7 @@ export class StreamReceiver {
       link: stream.link,
       headers: withApplicationNames(headers, start),
       stream: start,
+      stored: stream.parts.takeStored(),
       parts: stream.whole ?? stream.parts.take(),
       release,
     })
@@ -552,6 +608,7 @@ export class StreamReceiver {
     const { logger } = this.#components
     logger.debug('incoming stream failed', { origin: stream.origin, error: error.message })
     this.#bury(stream, error)
+    stream.parts.takeStored()?.release()
     stream.parts.take()
     this.#release(stream)
     if (stream.reader === undefined) this.#releaseSlot(stream)
@@ -679,6 +736,23 @@ export class StreamReceiver {
 
 function keyOf(id: number, origin: string): string {
   return `${id} ${origin}`
+}
+
+/** Shorter bodies are not worth storing whole; their long arrays leave memory when they are decoded. */
+const MIN_STORED_BYTES = 4 * 1024 * 1024
+/** What of a stored body is read into memory again to decode it. */
+const MAX_STORED_HEAD_BYTES = 64 * 1024
+
+/** The store for a body that can be read from there: one of long blobs, with little around them. */
+function storeFor(
+  route: StreamRoute,
+  chunk: ChunkHeaders,
+  head: Uint8Array,
+): ByteStore | undefined {
+  if (route.kind !== 'body' || chunk.sequence !== 0 || chunk.encoding !== 'fobs') return undefined
+  const main = mainSectionBytes(head)
+  const isFit = chunk.size >= MIN_STORED_BYTES && main > 0 && main <= MAX_STORED_HEAD_BYTES
+  return isFit ? route.store : undefined
 }
 
 function takesSlot(route: StreamRoute): boolean {

@@ -1,4 +1,4 @@
-import type { AbortOptions, Clock, Logger } from '@hanse/contract'
+import type { AbortOptions, BytePart, ByteStore, Clock, Logger } from '@hanse/contract'
 import { messageOf } from '@hanse/contract'
 import { CellError } from '../cell-error.ts'
 import { HEADER, type HeaderValue, type MessageHeaders, textHeader } from '../headers.ts'
@@ -12,7 +12,7 @@ import type { ReportMisdeed } from '../misdeed.ts'
 import type { PeerLink } from '../peer-link.ts'
 import type { ReturnCode } from '../return-code.ts'
 import type { StreamSource } from './chunk-source.ts'
-import { bytesIn, EMPTY_BODY, type EncodedBody } from './encoded-body.ts'
+import { bytesIn, EMPTY_BODY, type EncodedBody, type OutgoingBody } from './encoded-body.ts'
 import { HandlerRegistry } from './handler-registry.ts'
 import type { IncomingByteStream } from './incoming-byte-stream.ts'
 import { OutgoingStream, type OutgoingStreamOptions, type SendOutcome } from './outgoing-stream.ts'
@@ -70,7 +70,7 @@ export interface OutgoingStreamReply {
   readonly error?: string | undefined
   readonly headers?: MessageHeaders | undefined
   /** Parts are borrowed until the receiver has acknowledged all of them. */
-  readonly body?: EncodedBody | undefined
+  readonly body?: OutgoingBody | undefined
   /** Called once the reply was acknowledged (`ok`) or could not be delivered. */
   readonly onSettled?: ((returnCode: ReturnCode) => void) | undefined
 }
@@ -120,6 +120,8 @@ export interface StreamRequestOptions extends StreamSendOptions {
   readonly timeoutMs?: number | undefined
   /** Longest reply taken; default {@link StreamOptions.maxBodyBytes}. */
   readonly maxReplyBytes?: number | undefined
+  /** Where a long reply goes as it comes, if its head shows that it can be read from there. */
+  readonly store?: ByteStore | undefined
 }
 
 export interface StreamNotifyOptions extends StreamSendOptions {
@@ -170,7 +172,7 @@ export interface Streams extends AsyncDisposable {
     target: string,
     channel: string,
     topic: string,
-    body: EncodedBody,
+    body: OutgoingBody,
     options?: StreamRequestOptions,
   ): Promise<IncomingStreamReply>
   /**
@@ -181,7 +183,7 @@ export interface Streams extends AsyncDisposable {
     target: string,
     channel: string,
     topic: string,
-    body: EncodedBody,
+    body: OutgoingBody,
     options?: StreamNotifyOptions,
   ): Promise<ReturnCode>
   /**
@@ -207,6 +209,7 @@ interface Registration {
 interface RequestWaiter {
   readonly target: string
   readonly maxReplyBytes: number
+  readonly store: ByteStore | undefined
   /** A chunk of the reply came in order. */
   progress(): void
   settle(reply: IncomingStreamReply): void
@@ -287,7 +290,7 @@ class CellStreams implements Streams {
     target: string,
     channel: string,
     topic: string,
-    body: EncodedBody,
+    body: OutgoingBody,
     options: StreamRequestOptions = {},
   ): Promise<IncomingStreamReply> {
     const { signal } = options
@@ -305,6 +308,7 @@ class CellStreams implements Streams {
     this.#waiters.set(requestId, {
       target,
       maxReplyBytes: options.maxReplyBytes ?? this.#settings.maxBodyBytes,
+      store: options.store,
       progress: () => timer.renew(),
       settle: (reply) => {
         answered = true
@@ -343,7 +347,7 @@ class CellStreams implements Streams {
     target: string,
     channel: string,
     topic: string,
-    body: EncodedBody,
+    body: OutgoingBody,
     options: StreamNotifyOptions = {},
   ): Promise<ReturnCode> {
     const outcome = await this.#transmit(target, channel, topic, body.parts, {
@@ -598,13 +602,19 @@ class CellStreams implements Streams {
       kind: 'body',
       purpose: 'reply',
       maxBytes: waiter.maxReplyBytes,
+      store: waiter.store,
       onProgress: () => waiter.progress(),
       onBody: (body) =>
         waiter.settle({
           returnCode: textHeader(body.headers, HEADER.returnCode) ?? 'ok',
           error: textHeader(body.headers, HEADER.error)?.slice(0, MAX_PEER_TEXT_CHARS),
           headers: body.headers,
-          body: { encoding: body.stream.encoding, parts: body.parts, release: body.release },
+          body: {
+            encoding: body.stream.encoding,
+            parts: body.parts,
+            stored: body.stored,
+            release: body.release,
+          },
           origin,
           secure: body.stream.secure,
         }),
@@ -708,7 +718,7 @@ class CellStreams implements Streams {
   }
 }
 
-function isParts(source: StreamSource): source is readonly Uint8Array[] {
+function isParts(source: StreamSource): source is readonly BytePart[] {
   return Array.isArray(source)
 }
 

@@ -1,3 +1,4 @@
+import { type BytePart, bytesOf } from '@hanse/contract'
 import { FobsError } from '../fobs-error.ts'
 
 const FIRST_CHUNK_BYTES = 1024
@@ -79,9 +80,9 @@ export class MsgpackWriter {
   }
 
   /** @param parts consecutive pieces of one byte string; large ones are borrowed */
-  binary(parts: readonly Uint8Array[], byteLength: number): void {
+  binary(parts: readonly BytePart[], byteLength: number): void {
     this.#length(byteLength, 0, -1, [0xc4, 0xc5, 0xc6])
-    for (const part of parts) this.#raw(part)
+    for (const part of parts) this.#raw(bytesOf(part))
   }
 
   /** Announces `count` values. */

@@ -13,7 +13,7 @@ import {
 } from '@hanse/tensor'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MemoryArrayStore } from '../../../tensor/test/memory-array-store.ts'
+import { MemoryByteStore } from '../../../contract/test/memory-byte-store.ts'
 import { settled } from '../../test/manual-clock.ts'
 import { MemorySpools } from '../../test/memory-spools.ts'
 import {
@@ -179,7 +179,7 @@ describe('ContributionStore', () => {
   })
 
   it('gives the same bits when arrays are stored, and releases those of contributions', async () => {
-    const arrays = new MemoryArrayStore(1000)
+    const arrays = new MemoryByteStore(1000)
     const tensor = (seed: number) =>
       new Tensor(
         'float32',

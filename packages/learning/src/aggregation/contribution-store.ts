@@ -1,7 +1,6 @@
-import type { Logger } from '@hanse/contract'
+import type { ByteStore, Logger, StoredBytes } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import {
-  type ArrayStore,
   allocate,
   commonDType,
   type DType,
@@ -11,7 +10,6 @@ import {
   itemSize,
   lanesOf,
   meanDType,
-  type StoredElements,
   storedElementsOf,
   storedTensor,
   Tensor,
@@ -32,7 +30,7 @@ export interface ContributionStoreComponents {
   /** Absent: what does not fit the memory is refused. */
   readonly spools?: SpoolFactory
   /** Where means are written that are too long for memory. Absent: means stay in memory. */
-  readonly arrays?: ArrayStore
+  readonly arrays?: ByteStore
 }
 
 export interface ContributionStoreOptions {
@@ -80,7 +78,7 @@ interface Param {
     | { readonly dtype: DType; readonly shape: readonly number[]; readonly framework: Framework }
     | undefined
   /** The elements: in memory, where they begin in the spool, or stored when they arrived. */
-  readonly data: TypedArray | number | StoredElements
+  readonly data: TypedArray | number | StoredBytes
 }
 
 interface Entry {
@@ -284,7 +282,7 @@ function readParam(value: FobsValue): Param | undefined {
   return number === undefined ? undefined : { tensor: undefined, data: number }
 }
 
-function isStored(data: Param['data']): data is StoredElements {
+function isStored(data: Param['data']): data is StoredBytes {
   return typeof data === 'object' && !ArrayBuffer.isView(data)
 }
 
@@ -335,7 +333,7 @@ async function meanOf(
   name: string,
   entries: readonly Entry[],
   options: { readonly preweighted?: boolean },
-  { breather, arrays }: { readonly breather: Breather; readonly arrays: ArrayStore | undefined },
+  { breather, arrays }: { readonly breather: Breather; readonly arrays: ByteStore | undefined },
 ): Promise<FobsValue> {
   const parts = entries.flatMap((entry) => {
     const param = entry.params.get(name)
@@ -371,7 +369,7 @@ async function meanOf(
 }
 
 /** Where the blocks of a mean go: memory, or a store if they are many. */
-function meanOutput(dtype: DType, count: number, arrays: ArrayStore | undefined) {
+function meanOutput(dtype: DType, count: number, arrays: ByteStore | undefined) {
   const size = itemSize(dtype)
   if (arrays !== undefined && count * size >= arrays.minBytes) {
     const elements = arrays.reserve(count * size)

@@ -1,4 +1,4 @@
-import { hasCode } from '@hanse/contract'
+import { type BytePart, hasCode } from '@hanse/contract'
 import {
   ByteParts,
   type ComposeContext,
@@ -10,15 +10,7 @@ import {
   type ReferenceKind,
   shapeError,
 } from '@hanse/fobs'
-import {
-  encodeNpy,
-  encodeNpz,
-  type NpzOptions,
-  parseNpy,
-  parseNpz,
-  storedElementsOf,
-  Tensor,
-} from '@hanse/tensor'
+import { encodeNpy, encodeNpz, type NpzOptions, parseNpy, parseNpz, Tensor } from '@hanse/tensor'
 import { RawArray } from './raw-array.ts'
 
 const TYPE_NAME = 'numpy.ndarray'
@@ -30,6 +22,7 @@ const MAX_ITEMS_PER_PIECE = 100_000
  * @param options with a native `crc32`, which is most of the work on an item
  */
 export function createNumpyReference(options: NpzOptions = {}): ReferenceKind {
+  const read = (piece: BytePart) => parseNpz(piece, { ...options, maxEntries: MAX_ITEMS_PER_PIECE })
   return {
     dot: NUMPY_DOT,
     encodeItem(id, value) {
@@ -37,14 +30,9 @@ export function createNumpyReference(options: NpzOptions = {}): ReferenceKind {
         throw new FobsError('ERR_FOBS_ENCODE', `item ${id} is no tensor`)
       return encodeNpz([[id, value]], options)
     },
-    makesParts: isStored,
-    decodeItem: (bytes) => parseNpz(bytes, { ...options, maxEntries: MAX_ITEMS_PER_PIECE }),
+    decodeItem: read,
+    decodeStoredItem: read,
   }
-}
-
-/** True for a tensor whose elements are fetched when they are looked at. */
-export function isStored(value: unknown): boolean {
-  return value instanceof Tensor && storedElementsOf(value) !== undefined
 }
 
 /** {@link createNumpyReference} with checksums in JavaScript. */
@@ -107,7 +95,7 @@ export function writeArrayData(
   dot: number,
   value: object,
   context: DecomposeContext,
-  native: () => readonly Uint8Array[],
+  native: () => readonly BytePart[],
 ): Map<string, string | ByteParts> {
   const id = context.reference(dot, value)
   if (id === undefined) return nativeData(native())
@@ -117,7 +105,7 @@ export function writeArrayData(
   ])
 }
 
-function nativeData(parts: readonly Uint8Array[]): Map<string, string | ByteParts> {
+function nativeData(parts: readonly BytePart[]): Map<string, string | ByteParts> {
   return new Map<string, string | ByteParts>([
     ['type', 'native'],
     ['data', new ByteParts(parts)],

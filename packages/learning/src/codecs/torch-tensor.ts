@@ -1,6 +1,6 @@
 import { type FobsCodec, FobsError, type ReferenceKind, shapeError } from '@hanse/fobs'
 import { encodeSafetensors, parseSafetensors, Tensor } from '@hanse/tensor'
-import { isStored, readArrayData, writeArrayData } from './ndarray.ts'
+import { readArrayData, writeArrayData } from './ndarray.ts'
 
 const TYPE_NAME = 'torch.Tensor'
 /** Name of the one tensor in the native encoding. */
@@ -14,7 +14,6 @@ export const torchReference: ReferenceKind = {
       throw new FobsError('ERR_FOBS_ENCODE', `item ${id} is no tensor`)
     return encodeSafetensors(new Map([[id, value]]))
   },
-  makesParts: isStored,
   decodeItem: (bytes) => parseSafetensors(bytes, { framework: 'torch' }).tensors,
 }
 

@@ -2,7 +2,7 @@ import { silentLogger } from '@hanse/contract'
 import { Shareable } from '@hanse/session'
 import { isTensor, storedElementsOf, Tensor } from '@hanse/tensor'
 import { describe, expect, it } from 'vitest'
-import { MemoryArrayStore } from '../../../tensor/test/memory-array-store.ts'
+import { MemoryByteStore } from '../../../contract/test/memory-byte-store.ts'
 import { releaseArrays, setArraysAside } from './set-arrays-aside.ts'
 
 const piece = new Uint8Array(4096)
@@ -12,7 +12,7 @@ const short = new Tensor('uint8', [4], piece.subarray(3000, 3004).fill(2))
 
 describe('setArraysAside', () => {
   it('leaves no view on the piece: long arrays are stored, short ones copied', async () => {
-    const store = new MemoryArrayStore(1000)
+    const store = new MemoryByteStore(1000)
     const moved = await setArraysAside(
       store,
       silentLogger,
@@ -40,13 +40,13 @@ describe('setArraysAside', () => {
       ]),
     ],
   ])('leaves %s where they are', async (_name, items) => {
-    const store = new MemoryArrayStore(1000)
+    const store = new MemoryByteStore(1000)
     expect(await setArraysAside(store, silentLogger)(items)).toBeUndefined()
     expect(store.held).toBe(0)
   })
 
   it('leaves the piece in memory when the disk is full, and nothing of it on the disk', async () => {
-    const store = new MemoryArrayStore(1000)
+    const store = new MemoryByteStore(1000)
     store.roomBytes = 4000
     const items = new Map([
       ['T0', long],
@@ -59,7 +59,7 @@ describe('setArraysAside', () => {
 
 describe('releaseArrays', () => {
   it('gives up every stored array of a message, wherever it is', async () => {
-    const store = new MemoryArrayStore(1000)
+    const store = new MemoryByteStore(1000)
     const aside = setArraysAside(store, silentLogger)
     const moved = await aside(
       new Map([

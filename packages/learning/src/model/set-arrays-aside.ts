@@ -1,19 +1,14 @@
-import { type Logger, messageOf } from '@hanse/contract'
+import { type ByteStore, type Logger, messageOf } from '@hanse/contract'
 import type { Shareable } from '@hanse/session'
-import {
-  type ArrayStore,
-  isTensor,
-  storedElementsOf,
-  storeTensor,
-  Tensor,
-  tensorByteLength,
-} from '@hanse/tensor'
+import { isTensor, storedElementsOf, storeTensor, Tensor, tensorByteLength } from '@hanse/tensor'
 
 /**
  * Moves the long tensors of a received piece to `store`, and copies the short ones, so that the piece's memory is free
  * for the next. For `setAside` of a cell. When the store fails (a full disk), the piece stays in memory.
  */
-export function setArraysAside(store: ArrayStore, log: Logger) {
+export function setArraysAside(store: ByteStore, log: Logger) {
+  const isLong = (tensor: Tensor): boolean =>
+    storedElementsOf(tensor) === undefined && tensorByteLength(tensor) >= store.minBytes
   return async (
     items: ReadonlyMap<string, unknown>,
   ): Promise<ReadonlyMap<string, unknown> | undefined> => {
@@ -22,15 +17,17 @@ export function setArraysAside(store: ArrayStore, log: Logger) {
     for (const [name, value] of items) {
       if (!isTensor(value)) return undefined
       tensors.set(name, value)
-      isWorthIt ||= tensorByteLength(value) >= store.minBytes
+      isWorthIt ||= isLong(value)
     }
     if (!isWorthIt) return undefined
     const moved = new Map<string, Tensor>()
     try {
-      for (const [name, tensor] of tensors) moved.set(name, await moveTensor(tensor, store))
+      for (const [name, tensor] of tensors)
+        moved.set(name, isLong(tensor) ? await storeTensor(tensor, store) : inOwnMemory(tensor))
       return moved
     } catch (error) {
-      for (const tensor of moved.values()) storedElementsOf(tensor)?.release()
+      for (const [name, tensor] of moved)
+        if (tensor !== tensors.get(name)) storedElementsOf(tensor)?.release()
       log.warn('arrays stay in memory: they could not be written to the job’s folder', {
         error: messageOf(error),
       })
@@ -39,8 +36,9 @@ export function setArraysAside(store: ArrayStore, log: Logger) {
   }
 }
 
-async function moveTensor(tensor: Tensor, store: ArrayStore): Promise<Tensor> {
-  if (tensorByteLength(tensor) >= store.minBytes) return storeTensor(tensor, store)
+/** A tensor that is stored already stays where it is. */
+function inOwnMemory(tensor: Tensor): Tensor {
+  if (storedElementsOf(tensor) !== undefined) return tensor
   return new Tensor(tensor.dtype, tensor.shape, tensor.data.slice(), tensor.framework)
 }
 

@@ -1,4 +1,4 @@
-import { messageOf } from '@hanse/contract'
+import { blocksOf, messageOf } from '@hanse/contract'
 import {
   encodeNpy,
   encodeNpz,
@@ -85,7 +85,7 @@ export async function saveNumpyModel(
 ): Promise<string> {
   const array = model.weights.get(NUMPY_KEY)
   if (isTensor(array)) {
-    await files.write(path, encodeNpy(array))
+    await files.write(path, blocksOf(encodeNpy(array)))
     return path
   }
   const tensors = [...model.weights].filter((entry): entry is [string, Tensor] =>
@@ -96,7 +96,7 @@ export async function saveNumpyModel(
     path: npz,
     arrays: tensors.length,
   })
-  await files.write(npz, encodeNpz(tensors))
+  await files.write(npz, blocksOf(encodeNpz(tensors)))
   return npz
 }
 

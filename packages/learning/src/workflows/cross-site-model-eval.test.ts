@@ -1,7 +1,7 @@
 import { type JsonObject, messageOf } from '@hanse/contract'
 import { DictValue, type FobsValue } from '@hanse/fobs'
 import { Shareable } from '@hanse/session'
-import { encodeNpy, Tensor } from '@hanse/tensor'
+import { Tensor, writeNpy } from '@hanse/tensor'
 import { describe, expect, it } from 'vitest'
 import { type InMemoryRunOptions, runInMemory, type Trainer } from '../../test/in-memory-run.ts'
 import { ManualClock, settled } from '../../test/manual-clock.ts'
@@ -44,7 +44,7 @@ const site: Trainer = ({ name, data }, site) =>
 
 function saved(): MemoryFiles {
   const files = new MemoryFiles()
-  files.content.set('models/server.npy', new Uint8Array(Buffer.concat(encodeNpy(f32(7)))))
+  files.content.set('models/server.npy', writeNpy(f32(7)))
   return files
 }
 const run = (

@@ -1,6 +1,6 @@
 import { storeTensor, Tensor } from '@hanse/tensor'
 import { expect, it } from 'vitest'
-import { MemoryArrayStore } from '../../../tensor/test/memory-array-store.ts'
+import { MemoryByteStore } from '../../../contract/test/memory-byte-store.ts'
 import { encodeFLModel } from './encode-fl-model.ts'
 
 const bytesOf = (parts: Iterable<Uint8Array>): Buffer => {
@@ -10,7 +10,7 @@ const bytesOf = (parts: Iterable<Uint8Array>): Buffer => {
 }
 
 it('writes stored arrays as others', async () => {
-  const store = new MemoryArrayStore()
+  const store = new MemoryByteStore()
   const tensor = (length: number, framework?: 'torch') =>
     new Tensor(
       'float32',

@@ -1,4 +1,5 @@
-import { castTensor, isTensor, safetensorsParts, Tensor } from '@hanse/tensor'
+import { blocksOf } from '@hanse/contract'
+import { castTensor, encodeSafetensors, isTensor, Tensor } from '@hanse/tensor'
 import type { RunContext } from '../components/run-context.ts'
 import type { Learnable } from '../model/learnable.ts'
 import { scalarOf } from '../model/numbers.ts'
@@ -36,5 +37,5 @@ export async function saveGlobalModel(
     ['job', jobId],
     ['round', String(round)],
   ])
-  await files.write(GLOBAL_MODEL_FILE, safetensorsParts(tensors, metadata))
+  await files.write(GLOBAL_MODEL_FILE, blocksOf(encodeSafetensors(tensors, metadata)))
 }

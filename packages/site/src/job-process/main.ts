@@ -49,6 +49,7 @@ const cell = createCell(
     clock,
     logger,
     setAside: setArraysAside(arrays, logger),
+    store: arrays,
   },
   { downloads: { maxCachedBytes: MAX_SERVED_BYTES } },
 )

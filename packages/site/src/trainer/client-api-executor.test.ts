@@ -19,7 +19,7 @@ import {
 import { Shareable } from '@hanse/session'
 import { storedElementsOf, storedTensor, Tensor } from '@hanse/tensor'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { MemoryArrayStore } from '../../../tensor/test/memory-array-store.ts'
+import { MemoryByteStore } from '../../../contract/test/memory-byte-store.ts'
 import { ClientApiExecutor } from './client-api-executor.ts'
 import { fromTrainerModel, toArrays, toTrainerModel } from './model-conversion.ts'
 
@@ -195,7 +195,7 @@ describe('toTrainerModel', () => {
   })
 
   it('leaves arrays in their store when they become tensors of PyTorch', () => {
-    const elements = new MemoryArrayStore(0).reserve(4)
+    const elements = new MemoryByteStore(0).reserve(4)
     elements.writeNow(Uint8Array.of(0, 0, 128, 63), 0)
     const w = storedTensor('float32', [1], elements)
     const model = fromTrainerModel({ params: { w }, paramsType: 'FULL' }, 'torch')

@@ -16,10 +16,10 @@ import {
   type TrainerModel,
   type TrainerWelcome,
 } from '@hanse/client/core'
-import { type Clock, releaseMemory } from '@hanse/contract'
+import { type ByteStore, type Clock, releaseMemory } from '@hanse/contract'
 import type { ConfinedProcess, ProcessExit } from '@hanse/launcher-process'
 import { failedInSetup } from '@hanse/launcher-process'
-import type { ArrayStore } from '@hanse/tensor'
+
 import { explainTrainerExit } from './explain-trainer-exit.ts'
 import { toArrays } from './model-conversion.ts'
 import { TrainerError } from './trainer-error.ts'
@@ -36,7 +36,7 @@ export interface TrainerRunComponents {
   readonly clock: Clock
   readonly onLog: (metric: TrainerMetric) => void
   /** Where the arrays of long results go; default: memory. */
-  readonly arrays?: ArrayStore | undefined
+  readonly arrays?: ByteStore | undefined
 }
 
 export interface TrainerRunOptions {

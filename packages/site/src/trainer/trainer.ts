@@ -1,14 +1,21 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ClientApiSettings, FrameLimits, MetaValue, TrainerModel } from '@hanse/client/core'
-import { type AbortOptions, type Clock, hasCode, type Logger, messageOf } from '@hanse/contract'
+import {
+  type AbortOptions,
+  type ByteStore,
+  type Clock,
+  hasCode,
+  type Logger,
+  messageOf,
+} from '@hanse/contract'
 import type {
   ConfinementLevel,
   TrainerLauncher,
   TrainerLimits,
   TrainerRuntime,
 } from '@hanse/launcher-process'
-import type { ArrayStore } from '@hanse/tensor'
+
 import { asDifference } from './parameter-difference.ts'
 import { readTrainerCommand, type TrainerLaunch } from './trainer-command.ts'
 import { TrainerError } from './trainer-error.ts'
@@ -56,7 +63,7 @@ export interface TrainerComponents {
   readonly clock: Clock
   readonly logger: Logger
   /** Where the arrays of long results go; default: memory. */
-  readonly arrays?: ArrayStore | undefined
+  readonly arrays?: ByteStore | undefined
 }
 
 export interface TrainerOptions {

@@ -1,7 +1,7 @@
-import type { ArrayStore, ReservedElements } from '../src/stored-tensor.ts'
+import type { ByteStore, ReservedBytes } from '../src/byte-store.ts'
 
 /** An array store for tests: counts what it holds, and fails when it is told to. */
-export class MemoryArrayStore implements ArrayStore {
+export class MemoryByteStore implements ByteStore {
   readonly minBytes: number
   /** Arrays that were not released. */
   held = 0
@@ -12,7 +12,7 @@ export class MemoryArrayStore implements ArrayStore {
     this.minBytes = minBytes
   }
 
-  reserve(byteLength: number): ReservedElements {
+  reserve(byteLength: number): ReservedBytes {
     this.held += 1
     let bytes: Uint8Array | undefined = new Uint8Array(byteLength)
     const stored = (): Uint8Array => {

@@ -45,6 +45,8 @@ export default defineConfig({
           include: ['packages/*/src/**/*.test.ts', 'benchmarks/**/*.test.ts'],
           pool: 'threads',
           isolate: false,
+          // Keys take long where others use the processor too.
+          testTimeout: 30_000,
         },
       },
       wholeProcesses('one-league', ['test/league/one-league.test.ts']),

@@ -8,6 +8,7 @@ const HANSE = fileURLToPath(new URL('kernels/weighted-mean.ts', import.meta.url)
 const PYTHON = fileURLToPath(new URL('stock/numpy_kernels.py', import.meta.url))
 const CONTRIBUTIONS = 4
 const REPETITIONS = 5
+const BLOCK = 64 * 1024
 /** Of 1, 2, 3, 4 with these weights. */
 const MEAN = (1 + 4 + 9 + 16) / 10
 
@@ -31,7 +32,8 @@ export const kernels: Benchmark = {
   options: { 'elements-millions': { default: '16' } },
   full: [{ 'elements-millions': '32' }],
   async run(options, { stock }) {
-    const elements = count(options, 'elements-millions') * 1_000_000
+    // Whole blocks of our sums.
+    const elements = Math.round((count(options, 'elements-millions') * 1_000_000) / BLOCK) * BLOCK
     const numbers = [String(elements), String(CONTRIBUTIONS), String(REPETITIONS)]
     const ours = (kind: string) =>
       answerOf<Answer>(

@@ -1,7 +1,9 @@
 // One kernel in one process, as in a job whose model has one type: `<dtype|copy> <elements> <contributions> <repetitions>`.
-import { fromNumbers, isDType, Tensor, toNumbers, weightedMean } from '@hanse/tensor'
+import { allocate, fromNumbers, isDType, toNumbers, WeightedSum } from '@hanse/tensor'
 
 const [dtype = '', elements = '', contributions = '', repetitions = ''] = process.argv.slice(2)
+/** Of a mean at a time, as jobs take them. */
+const BLOCK_ELEMENTS = 64 * 1024
 const indexes = Array.from({ length: Number(contributions) }, (_, i) => i + 1)
 
 /** Seconds of each repetition, and the last element of the result. */
@@ -26,16 +28,24 @@ function copy() {
   })
 }
 
+/** As a server's job does it: block by block, into memory that is used again. */
 function mean() {
   if (!isDType(dtype)) throw new RangeError(`unknown dtype ${dtype}`)
   const length = Number(elements)
-  const weighted = indexes.map((weight) => {
-    const data = fromNumbers(dtype, new Float64Array(length).fill(weight))
-    return { tensor: new Tensor(dtype, [length], data), weight }
-  })
+  const contributed = indexes.map((weight) => ({
+    values: fromNumbers(dtype, new Float64Array(length).fill(weight)),
+    weight,
+  }))
+  const sum = new WeightedSum(dtype, BLOCK_ELEMENTS)
+  const block = allocate(dtype, BLOCK_ELEMENTS)
   return measured(() => {
-    const { data } = weightedMean(weighted)
-    return Number(toNumbers(dtype, data.subarray(-1))[0])
+    for (let start = 0; start < length; start += BLOCK_ELEMENTS) {
+      sum.reset()
+      for (const { values, weight } of contributed)
+        sum.add(dtype, values.subarray(start, start + BLOCK_ELEMENTS), weight)
+      sum.meanInto(block)
+    }
+    return Number(toNumbers(dtype, block.subarray(-1))[0])
   })
 }
 

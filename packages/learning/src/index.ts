@@ -28,6 +28,12 @@ export {
   type ServerApp,
 } from './catalogue/build-app.ts'
 export {
+  buildPlaceFilters,
+  type PlaceFilterConfig,
+  type PlaceFilterLists,
+  placeFilterSchema,
+} from './catalogue/build-place-filters.ts'
+export {
   type BuildContext,
   type Catalogue,
   type ComponentEntry,
@@ -98,6 +104,12 @@ export { type DxoChange, DxoFilter } from './filters/dxo-filter.ts'
 export { excludeVars, type VariableNames } from './filters/exclude-vars.ts'
 export { type FilterChain, FilterChains } from './filters/filter-chains.ts'
 export { type PercentilePrivacySettings, percentilePrivacy } from './filters/percentile-privacy.ts'
+export {
+  type PlaceFilter,
+  PlaceFilterChain,
+  type PlaceFilterChainOptions,
+  type PlaceFilterReport,
+} from './filters/place-filter-chain.ts'
 export { type SvtPrivacySettings, svtPrivacy } from './filters/svt-privacy.ts'
 export { NpFormatter } from './formatters/np-formatter.ts'
 export { FullModelShareableGenerator } from './generators/full-model-shareable-generator.ts'

@@ -1,5 +1,4 @@
 import type { JsonObject, JsonValue } from '@hanse/contract'
-import { z } from 'zod'
 import type { Executor, Filter, Workflow } from '../components/contracts.ts'
 import { isExecutor, isFilter, isWorkflow } from '../components/guards.ts'
 import type { RunContext } from '../components/run-context.ts'
@@ -15,7 +14,12 @@ import type {
   ComponentKind,
   SiteContext,
 } from './catalogue.ts'
-import { findComponent, isNestedComponent, readComponentConfig } from './component-config.ts'
+import {
+  findComponent,
+  isNestedComponent,
+  parseArgs,
+  readComponentConfig,
+} from './component-config.ts'
 
 /** A job's server app, ready to run. */
 export interface ServerApp {
@@ -243,17 +247,6 @@ function filterList({ config: { filters }, where }: ConfigElement): readonly Jso
   if (!Array.isArray(filters) || filters.length === 0)
     throw new LearningError('ERR_APP_CONFIG', `${where} needs a list "filters" that is not empty`)
   return filters
-}
-
-function parseArgs(entry: ComponentEntry, args: unknown, where: string): unknown {
-  const parsed = entry.args.safeParse(args)
-  if (parsed.success) return parsed.data
-  throw new LearningError(
-    'ERR_COMPONENT_ARGS',
-    `${where}: the arguments of "${entry.path}" are wrong: ${z.prettifyError(parsed.error)}`,
-    { component: entry.path },
-    { cause: parsed.error },
-  )
 }
 
 function notA(kind: ComponentKind, where: string): LearningError {

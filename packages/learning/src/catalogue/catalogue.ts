@@ -29,7 +29,8 @@ export interface SiteContext {
 
 /** Where a component is made. */
 export type BuildContext =
-  | { readonly side: 'server'; readonly run: RunContext; readonly log: Logger }
+  /** Without `run` outside of a job: for what a server asks of all jobs. */
+  | { readonly side: 'server'; readonly run?: RunContext; readonly log: Logger }
   | { readonly side: 'client'; readonly site: SiteContext; readonly log: Logger }
 
 /** One class of components that jobs may name. */
@@ -65,7 +66,7 @@ export function serverComponent<Args extends z.ZodType>(
     side: 'server',
     args,
     create(parsed, context) {
-      if (context.side !== 'server') throw wrongSide(path, 'server')
+      if (context.side !== 'server' || context.run === undefined) throw wrongSide(path, 'server')
       return create(parsed as z.output<Args>, context.run) // parsed by `args`
     },
   }

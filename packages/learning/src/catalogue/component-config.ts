@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from '@hanse/contract'
+import { z } from 'zod'
 import { LearningError } from '../learning-error.ts'
 import type { Catalogue, ComponentEntry, ComponentKind } from './catalogue.ts'
 
@@ -83,6 +84,21 @@ export function findComponent(
       { component: label },
     )
   return found
+}
+
+/**
+ * A component's arguments as its entry wants them.
+ * @throws {LearningError} `ERR_COMPONENT_ARGS`
+ */
+export function parseArgs(entry: ComponentEntry, args: unknown, where: string): unknown {
+  const parsed = entry.args.safeParse(args)
+  if (parsed.success) return parsed.data
+  throw new LearningError(
+    'ERR_COMPONENT_ARGS',
+    `${where}: the arguments of "${entry.path}" are wrong: ${z.prettifyError(parsed.error)}`,
+    { component: entry.path },
+    { cause: parsed.error },
+  )
 }
 
 /** True for a JSON object. */

@@ -109,6 +109,8 @@ export interface FilterContext {
 
 /** Changes a message on its way, or refuses it by throwing. */
 export interface Filter {
+  /** Kinds of data of which it holds something back; absent: it looks at every message. */
+  readonly kinds?: ReadonlySet<DataKind>
   /** @returns `message` or a new one; `message` itself is not changed, as others may share it */
   process(message: Shareable, context: FilterContext): Shareable | Promise<Shareable>
 }

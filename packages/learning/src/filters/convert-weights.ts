@@ -3,6 +3,7 @@ import type { Shareable } from '@hanse/session'
 import { addTensors, isTensor, subtractTensors } from '@hanse/tensor'
 import type { Filter, FilterContext } from '../components/contracts.ts'
 import { LearningError } from '../learning-error.ts'
+import type { DataKind } from '../model/data-kind.ts'
 import { carriesDxo, mapOf, readDxo, type ValueMap, withDxo } from '../model/dxo.ts'
 import { META } from '../model/fl-model.ts'
 import { taskReturnCode } from '../model/return-codes.ts'
@@ -19,6 +20,8 @@ const NAME = 'ConvertWeights'
  * under a wrong name.
  */
 export class ConvertWeights implements Filter {
+  /** It changes the form of a result and holds nothing back. */
+  readonly kinds: ReadonlySet<DataKind> = new Set()
   readonly #direction: ConvertDirection
 
   constructor(direction: ConvertDirection) {

@@ -22,13 +22,13 @@ export type DxoChange = (
  */
 export class DxoFilter implements Filter {
   readonly #name: string
-  readonly #kinds: ReadonlySet<DataKind>
+  readonly kinds: ReadonlySet<DataKind>
   readonly #change: DxoChange
 
   /** @param name of the stock class, as histories show it */
   constructor(name: string, kinds: readonly DataKind[], change: DxoChange) {
     this.#name = name
-    this.#kinds = new Set(kinds)
+    this.kinds = new Set(kinds)
     this.#change = change
   }
 
@@ -37,7 +37,7 @@ export class DxoFilter implements Filter {
     const dxo = readDxo(message)
     if (dxo.kind === 'COLLECTION')
       throw new LearningError('ERR_FILTER', `${this.#name} cannot filter a collection`)
-    if (!this.#kinds.has(dxo.kind)) return message
+    if (!this.kinds.has(dxo.kind)) return message
     const changed = this.#change(mapOf(dxo), dxo, context)
     const { data, meta } =
       changed instanceof Map ? { data: changed, meta: dxo.meta } : pair(changed, dxo)

@@ -16,8 +16,9 @@ export interface PercentilePrivacySettings {
 }
 
 /**
- * Keeps only the larger changes and limits those (policies.md §5.2). Scalars pass untouched. This is not
- * differential privacy.
+ * Keeps only the larger changes and limits those (policies.md §5.2). As in stock, arrays without dimensions pass
+ * untouched, and the limit is one per step, of which a result says itself how many it took. This is not differential
+ * privacy.
  */
 export function percentilePrivacy(settings: PercentilePrivacySettings): Filter {
   const { percentile, gamma, kinds } = settings

@@ -269,6 +269,10 @@ export class FakeControl implements ServerControl {
     return ['site-1']
   }
 
+  privacyScopes() {
+    return { names: ['private', 'public'], usual: 'public' }
+  }
+
   /** Levels that were set. */
   readonly levels: (string | undefined)[] = []
 
@@ -474,7 +478,6 @@ export class TestServer implements AsyncDisposable {
         connectionSecurity: 'mtls',
         customRootPem: undefined,
       },
-      privacyPolicy: undefined,
       hanse: DEFAULT_HANSE_SETTINGS,
       warnings: [],
       settings: { idleTimeoutSeconds: 900, loginTimeoutSeconds: 10, authenticateTimeoutSeconds: 2 },

@@ -17,6 +17,15 @@ export type {
 export { type KnownServer, readKnownServer, rememberServer } from './kit/known-server.ts'
 export { type LoadKitOptions, loadKit } from './kit/load-kit.ts'
 export { OutboundProxy } from './kit/outbound-proxy.ts'
+export {
+  decideScope,
+  describePrivacy,
+  type PrivacyPolicy,
+  type PrivacyScope,
+  type ScopeDecision,
+  type ScopeFilter,
+  tryPrivacyFilters,
+} from './kit/privacy-policy.ts'
 export { heartbeatOf, linkSecurity, provenIdentities, serverUrl } from './kit/server-link.ts'
 export { MAX_PROJECT_CHARACTERS, parseProject } from './project/parse-project.ts'
 export type {

@@ -636,12 +636,17 @@ describe('loadKit on a changed kit', () => {
     )
     await local('resources.json', JSON.stringify({ allow_log_streaming: false, more: 1 }))
     await local('authorization.json', JSON.stringify({ format_version: '1.0', permissions: {} }))
+    await local('privacy.json', JSON.stringify({ scopes: [{ name: 'other' }] }))
     const kit = await loadKit(site, { now: start })
+    expect(kit.warnings).toEqual([
+      "data set 'train' is for scope 'private', which local/privacy.json has not",
+    ])
     expect(kit).toMatchObject({
       hanse: { confinement: { minimum: 'node-permission' }, graceSeconds: 2 },
       datasets: new Map([['train', { path: '/data/train', scopes: ['private'] }]]),
       settings: { allowLogStreaming: false, gpus: 0 },
       authorizationPolicy: '{"format_version":"1.0","permissions":{}}',
+      privacyPolicy: { scopes: new Map([['other', { name: 'other', filters: [] }]]) },
     })
     for (const [name, text, message] of [
       ['hanse.json', '{"format_version": 1, "confinment": {}}', /local\/hanse\.json.*confinment/s],
@@ -654,6 +659,12 @@ describe('loadKit on a changed kit', () => {
       ],
       ['resources.json', '{"allow_log_streaming": "no"}', /allow_log_streaming/],
       ['authorization.json', 'x', /not valid JSON/],
+      ['privacy.json', '{', /local\/privacy\.json is not valid JSON/],
+      [
+        'privacy.json',
+        '{"scopes": [{"name": "a", "task_result_filter": []}]}',
+        /local\/privacy\.json.*"task_result_filter"; allowed are name, .*scopes\[0\]/s,
+      ],
     ] as const) {
       const path = join(site, 'local', name)
       const before = await readFile(path, 'utf8')
@@ -661,8 +672,18 @@ describe('loadKit on a changed kit', () => {
       await expect(loadKit(site, { now: start })).rejects.toThrow(refuses('ERR_KIT_FILE', message))
       await writeFile(path, before)
     }
-    for (const name of ['hanse.json', 'datasets.json', 'resources.json', 'authorization.json'])
-      await rm(join(site, 'local', name))
+    const places = ['hanse', 'datasets', 'resources', 'authorization', 'privacy']
+    for (const name of places) await rm(join(site, 'local', `${name}.json`))
+  })
+
+  it('has an example of privacy scopes that can be read when it is renamed', async () => {
+    const path = join(site, 'local', 'privacy.json')
+    await cp(`${path}.sample`, path)
+    expect(await loadKit(site, { now: start })).toMatchObject({
+      privacyPolicy: { defaultScope: 'private' },
+      warnings: [],
+    })
+    await rm(path)
   })
 
   it('warns when others may change the settings of the site', async () => {

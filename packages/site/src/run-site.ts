@@ -8,8 +8,15 @@ import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { JobProcesses } from '@hanse/launcher-process'
+import { buildPlaceFilters, createCatalogue, standardComponents } from '@hanse/learning'
 import { createMessageCipher } from '@hanse/pki'
-import { heartbeatOf, provenIdentities, type SiteKit } from '@hanse/provision/kit'
+import {
+  describePrivacy,
+  heartbeatOf,
+  provenIdentities,
+  type SiteKit,
+  tryPrivacyFilters,
+} from '@hanse/provision/kit'
 import {
   adminCodecs,
   type PlaceEnd,
@@ -62,12 +69,20 @@ const STATE = 'state'
  * Runs a site until its signal fires, or a person whom its policy allows that stops or restarts it: one link to its
  * server, its jobs as processes of their own.
  * @returns whether it should be started again
+ * @throws {ProvisionError} `ERR_KIT_FILE` when the filters of its privacy scopes cannot be had
  * @throws {SiteError} when the server does not want it; whatever it ran is ended first
  */
 export async function runSite(options: RunSiteOptions): Promise<PlaceEnd> {
   const { kit, clock, logger, onEvent } = options
   using ending = new PlaceEnding(clock, options.signal)
   const { signal } = ending
+  const site = { siteName: kit.name, jobId: '', log: logger }
+  tryPrivacyFilters(kit.privacyPolicy, (filters) =>
+    buildPlaceFilters(filters, {
+      catalogue: createCatalogue(standardComponents()),
+      context: { side: 'client', site, log: logger },
+    }),
+  )
   const state = join(kit.directory, STATE)
   await mkdir(state, { recursive: true, mode: 0o700 })
   await using audit = await openAuditLog(
@@ -83,6 +98,13 @@ export async function runSite(options: RunSiteOptions): Promise<PlaceEnd> {
       code: 'warning',
       text: warning,
     })
+  await audit.append({
+    actor: { name: kit.name },
+    act: 'privacy.load',
+    outcome: 'accepted',
+    code: kit.privacyPolicy === undefined ? 'none' : 'loaded',
+    text: describePrivacy(kit.privacyPolicy),
+  })
 
   const socketOptions = { clock, logger, proxy: kit.hanse.outboundProxy?.url }
   await using cell = createCell(

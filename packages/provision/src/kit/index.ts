@@ -19,4 +19,13 @@ export type {
 export { type KnownServer, readKnownServer, rememberServer } from './known-server.ts'
 export { type LoadKitOptions, loadKit } from './load-kit.ts'
 export type { OutboundProxy } from './outbound-proxy.ts'
+export {
+  decideScope,
+  describePrivacy,
+  type PrivacyPolicy,
+  type PrivacyScope,
+  type ScopeDecision,
+  type ScopeFilter,
+  tryPrivacyFilters,
+} from './privacy-policy.ts'
 export { heartbeatOf, linkSecurity, provenIdentities, serverUrl } from './server-link.ts'

@@ -3,6 +3,7 @@ import type { Identity } from '@hanse/pki'
 import type { Dataset } from './datasets.ts'
 import type { HanseSettings } from './hanse-settings.ts'
 import type { AdminSettings, ServerSettings, SiteSettings } from './kit-settings.ts'
+import type { PrivacyPolicy } from './privacy-policy.ts'
 
 /** A startup kit after every check of `loadKit`. */
 export type Kit = ServerKit | SiteKit | AdminKit
@@ -16,8 +17,6 @@ interface CommonKit {
   readonly directory: string
   readonly identity: Identity
   readonly server: KitServer
-  /** Parsed `local/privacy.json`; `undefined` if there is none. */
-  readonly privacyPolicy: unknown
   readonly hanse: HanseSettings
   /** For operators and the record, e.g. that this is a stock kit without a manifest. */
   readonly warnings: readonly string[]
@@ -42,6 +41,8 @@ export interface ServerKit extends CommonKit {
   readonly settings: ServerSettings
   /** Text of `local/authorization.json` or its `.default`, valid JSON; `undefined`: none, deny everything. */
   readonly authorizationPolicy: string | undefined
+  /** Of `local/privacy.json`; `undefined`: none, nothing is filtered. */
+  readonly privacyPolicy: PrivacyPolicy | undefined
 }
 
 export interface SiteKit extends CommonKit {
@@ -49,6 +50,8 @@ export interface SiteKit extends CommonKit {
   readonly settings: SiteSettings
   /** Text of `local/authorization.json` or its `.default`, valid JSON; `undefined`: none, deny everything. */
   readonly authorizationPolicy: string | undefined
+  /** Of `local/privacy.json`; `undefined`: none, nothing is filtered. */
+  readonly privacyPolicy: PrivacyPolicy | undefined
   readonly datasets: ReadonlyMap<string, Dataset>
 }
 

@@ -3,13 +3,14 @@ import type { ConnectionSecurity } from '@hanse/contract'
 import { type Identity, loadIdentity, type ParticipantType, parseCertificates } from '@hanse/pki'
 import { z } from 'zod'
 import { ProvisionError } from '../provision-error.ts'
-import { datasetsSchema } from './datasets.ts'
+import { type Dataset, datasetsSchema } from './datasets.ts'
 import { DEFAULT_HANSE_SETTINGS, hanseSchema } from './hanse-settings.ts'
 import type { Kit, KitServer } from './kit.ts'
 import { KitFile } from './kit-layout.ts'
 import { checkShape, KitReader, parseJson } from './kit-reader.ts'
 import { adminResourcesSchema, serverResourcesSchema, siteResourcesSchema } from './kit-settings.ts'
 import { verifyManifest } from './manifest.ts'
+import { type PrivacyPolicy, privacySchema } from './privacy-policy.ts'
 
 export interface LoadKitOptions {
   /** Ms since the epoch at which the certificates must be valid. */
@@ -53,15 +54,12 @@ export async function loadKit(directory: string, { now }: LoadKitOptions): Promi
       : checkShape(hanseFile.path, hanseFile.value, hanseSchema)
   if (hanseFile !== undefined && hanse.outboundProxy?.hasLogin)
     await warnIfOthersRead(reader, hanseFile.path, warnings)
-  // Unlike the others it has no fallback: stock never loads `privacy.json.default` or `.sample`.
-  const privacyPolicy = (await readLocal([KitFile.privacy]))?.value
   const common = {
     name: identity.name,
     project: configuration.project,
     directory: reader.directory,
     identity,
     server,
-    privacyPolicy,
     hanse,
     warnings,
   }
@@ -75,6 +73,11 @@ export async function loadKit(directory: string, { now }: LoadKitOptions): Promi
       warnings.push(`there is no ${KitFile.authorization}: everything will be denied`)
     return policy?.text
   }
+  const privacy = async (side: 'server' | 'site') => {
+    // Unlike the others it has no fallback: stock never loads `privacy.json.default` or `.sample`.
+    const file = await readLocal([KitFile.privacy])
+    return file && checkShape(file.path, file.value, privacySchema(side))
+  }
 
   switch (configuration.type) {
     case 'server': {
@@ -85,17 +88,22 @@ export async function loadKit(directory: string, { now }: LoadKitOptions): Promi
         listen: { host: hanse.listenHost, ...listen },
         settings: { ...settings(serverResourcesSchema), requireSignedJobs },
         authorizationPolicy: await authorization(),
+        privacyPolicy: await privacy('server'),
       }
     }
     case 'site': {
       const file = await readLocal([KitFile.datasets])
+      const datasets =
+        file === undefined ? new Map() : checkShape(file.path, file.value, datasetsSchema)
+      const privacyPolicy = await privacy('site')
+      warnings.push(...unreachableDatasets(datasets, privacyPolicy))
       return {
         ...common,
         type: 'site',
         settings: { ...settings(siteResourcesSchema), requireSignedJobs },
         authorizationPolicy: await authorization(),
-        datasets:
-          file === undefined ? new Map() : checkShape(file.path, file.value, datasetsSchema),
+        privacyPolicy,
+        datasets,
       }
     }
     case 'admin':
@@ -110,6 +118,20 @@ export async function loadKit(directory: string, { now }: LoadKitOptions): Promi
     default:
       return configuration satisfies never
   }
+}
+
+/** One sentence for each data set that is for scopes that are not there: no job gets it. */
+function unreachableDatasets(
+  datasets: ReadonlyMap<string, Dataset>,
+  privacyPolicy: PrivacyPolicy | undefined,
+): string[] {
+  return [...datasets].flatMap(([name, { scopes = [] }]) =>
+    scopes
+      .filter((scope) => privacyPolicy?.scopes.has(scope) !== true)
+      .map(
+        (scope) => `data set '${name}' is for scope '${scope}', which ${KitFile.privacy} has not`,
+      ),
+  )
 }
 
 const TYPE_FILES: ReadonlyMap<string, ParticipantType> = new Map([

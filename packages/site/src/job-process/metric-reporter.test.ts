@@ -1,5 +1,6 @@
 import type { Cell } from '@hanse/cellnet'
 import { silentLogger } from '@hanse/contract'
+import { type Filter, PlaceFilterChain, readDxo } from '@hanse/learning'
 import type { Shareable } from '@hanse/session'
 import { describe, expect, it } from 'vitest'
 import { fakeClock } from '../../../cellnet/test/fake-clock.ts'
@@ -63,6 +64,37 @@ describe('the reporter of metrics', () => {
     expect(sent[0]!.headers.get('_event_type')).toBe('fed.analytix_log_stats')
     expect(new Set(sent.map(({ headers }) => headers.get('_event_id'))).size).toBe(2)
     expect(clock.pending).toBe(0)
+  })
+
+  it('lets a few numbers of each task out where filters of the site bind them', async () => {
+    const { reporter, sent } = setUp()
+    reporter.obey(new PlaceFilterChain([{ name: 'f', filter: { process: (one) => one } }]))
+    for (const task of ['train', 'validate']) {
+      reporter.beginTask(task)
+      for (let i = 0; i < 150; i++) reporter.report({ key: 'k', value: i })
+    }
+    await reporter.drained()
+    expect(sent).toHaveLength(200)
+  })
+
+  it('lets none out that a filter of the site refuses, and goes on', async () => {
+    const { reporter, sent, data } = setUp()
+    const seen: string[] = []
+    const filter: Filter = {
+      process(event, { taskName }) {
+        const { kind } = readDxo(event)
+        seen.push(`${kind} ${taskName}`)
+        if (seen.length === 1) throw new Error('no')
+        return event
+      },
+    }
+    reporter.obey(new PlaceFilterChain([{ name: 'f', filter }]))
+    reporter.beginTask('train')
+    reporter.report({ key: 'a', value: 1 })
+    reporter.report({ key: 'b', value: 2 })
+    await reporter.drained()
+    expect(seen).toEqual(['ANALYTIC train', 'ANALYTIC train'])
+    expect(sent.map((event) => data(event).get('track_key'))).toEqual(['b'])
   })
 
   it('drops the newest when too many wait', async () => {

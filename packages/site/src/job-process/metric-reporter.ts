@@ -1,6 +1,13 @@
 import type { Cell } from '@hanse/cellnet'
 import type { Clock, Logger } from '@hanse/contract'
-import { EVENT_TOPIC, notifyAux, type PublicProperties, Shareable } from '@hanse/session'
+import type { PlaceFilterChain } from '@hanse/learning'
+import {
+  EVENT_TOPIC,
+  notifyAux,
+  type PublicProperties,
+  Shareable,
+  secureRandom,
+} from '@hanse/session'
 import type { TrainerMetric } from '../trainer/trainer-run.ts'
 
 export interface MetricReporterComponents {
@@ -18,6 +25,8 @@ export interface MetricReporterOptions {
 }
 
 const EVENT = 'fed.analytix_log_stats'
+/** Numbers of one task that leave a site whose filters results must pass; more are data. */
+const MAX_OBEYING = 100
 /** How long a result waits for the numbers logged before it. */
 const DRAIN_MS = 2_000
 
@@ -26,11 +35,25 @@ export class MetricReporter {
   readonly #components: MetricReporterComponents
   readonly #options: Required<MetricReporterOptions>
   #waiting = 0
+  #taskName = ''
+  #ofTask = 0
+  #rules: PlaceFilterChain | undefined
   #last: Promise<void> = Promise.resolve()
 
   constructor(components: MetricReporterComponents, options: MetricReporterOptions) {
     this.#components = components
     this.#options = { maxWaiting: 1_000, ...options }
+  }
+
+  /** From now on every number must pass these filters, as data of kind `ANALYTIC`, and of each task 100 at most leave. */
+  obey(rules: PlaceFilterChain): void {
+    this.#rules = rules
+  }
+
+  /** What is reported from now on belongs to this task. */
+  beginTask(name: string): void {
+    this.#taskName = name
+    this.#ofTask = 0
   }
 
   /** Queues one number; never waits. */
@@ -41,11 +64,23 @@ export class MetricReporter {
       logger.debug('metric dropped: too many wait', { key: metric.key })
       return
     }
+    this.#ofTask += 1
+    if (this.#rules !== undefined && this.#ofTask > MAX_OBEYING) {
+      if (this.#ofTask === MAX_OBEYING + 1)
+        logger.warn('the privacy scope lets no more numbers of this task out', {
+          limit: MAX_OBEYING,
+        })
+      return
+    }
     this.#waiting += 1
     const event = this.#eventOf(metric)
+    const rules = this.#rules
+    const taskName = this.#taskName
+    const send = (one: Shareable) =>
+      notifyAux(cell, serverCell, EVENT_TOPIC, one, ownProperties, { optional: true })
     this.#last = this.#last
       .then(() =>
-        notifyAux(cell, serverCell, EVENT_TOPIC, event, ownProperties, { optional: true }),
+        rules === undefined ? send(event) : this.#filtered(event, rules, taskName).then(send),
       )
       .catch((error: unknown) => logger.debug('metric not sent', { error }))
       .finally(() => {
@@ -59,6 +94,17 @@ export class MetricReporter {
     const enough = Promise.withResolvers<void>()
     using _timer = this.#components.clock.setTimer(DRAIN_MS, enough.resolve)
     await Promise.race([this.#last, enough.promise])
+  }
+
+  #filtered(event: Shareable, rules: PlaceFilterChain, taskName: string): Promise<Shareable> {
+    return rules.process(event, {
+      taskName,
+      direction: 'out',
+      payload: 'result',
+      site: this.#options.site,
+      log: this.#components.logger,
+      random: secureRandom,
+    })
   }
 
   #eventOf({ key, value, step }: TrainerMetric): Shareable {

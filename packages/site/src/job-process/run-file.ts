@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { placeFilterSchema } from '@hanse/learning'
 import { z } from 'zod'
 
 /** A program that trainers may run on, ready to start. */
@@ -20,6 +21,8 @@ export const SiteRunFile = z.strictObject({
   project: z.string(),
   /** Data sets that this site grants to this job, absolute paths by name. */
   datasets: z.record(z.string(), z.string()),
+  /** Filters of the job's privacy scope. */
+  filters: z.array(placeFilterSchema),
   runtimes: z.record(z.string(), Runtime),
   minimumConfinement: z.enum(['none', 'node-permission', 'namespaces']),
   logLevel: z.string(),

@@ -1,13 +1,17 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Cell, CellReply, CellRequest } from '@hanse/cellnet'
+import type { Cell, CellReply, CellRequest, ReplyMessage } from '@hanse/cellnet'
 import { type Clock, type Logger, messageOf, PlatformError } from '@hanse/contract'
 import { readDeployedConfig } from '@hanse/jobs'
 import type { TrainerLauncher } from '@hanse/launcher-process'
 import {
   buildClientApp,
+  buildPlaceFilters,
   type ClientApp,
   createCatalogue,
+  LearningError,
+  PlaceFilterChain,
+  type PlaceFilterReport,
   releaseArrays,
   resolveVariables,
   standardComponents,
@@ -167,6 +171,7 @@ class SiteJob {
     if (task === undefined) return false
     logger.info('task received', { task: task.name, id: task.id })
     this.#tellWork(task.name)
+    metrics.beginTask(task.name)
     const result = await runner.run(task, { signal })
     signal.throwIfAborted()
     await metrics.drained()
@@ -233,7 +238,29 @@ class SiteJob {
           ),
       }),
     )
-    return buildClientApp(resolved, { catalogue, site: { siteName: site, jobId, log: logger } })
+    const siteContext = { siteName: site, jobId, log: logger }
+    const app = buildClientApp(resolved, { catalogue, site: siteContext })
+    this.#addSiteFilters(app, metrics, {
+      catalogue,
+      context: { side: 'client', site: siteContext, log: logger },
+    })
+    return app
+  }
+
+  /** Puts the filters of the site's privacy scope before those of the job, and before the numbers that trainers log. */
+  #addSiteFilters(
+    app: ClientApp,
+    metrics: MetricReporter,
+    how: Parameters<typeof buildPlaceFilters>[1],
+  ): void {
+    const { data, result } = buildPlaceFilters(this.#run.filters, how)
+    const onReport = (report: PlaceFilterReport) => this.#tellFiltered(report)
+    if (data.length > 0)
+      app.filters.addAlways('data', 'in', [new PlaceFilterChain(data, { onReport })])
+    if (result.length === 0) return
+    const chain = new PlaceFilterChain(result, { onReport, distrusts: true })
+    app.filters.addAlways('result', 'out', [chain])
+    metrics.obey(new PlaceFilterChain(result))
   }
 
   /** Says now and then that this job lives. */
@@ -261,13 +288,36 @@ class SiteJob {
     )
   }
 
-  async #tellSite(topic: string, body: string, headers: [string, number][]): Promise<void> {
+  /**
+   * Puts into the site's record what its filters did, before what they let pass goes on.
+   * @throws {LearningError} `ERR_FILTER` when it is not recorded: then nothing goes on
+   */
+  async #tellFiltered({ taskName, payload, filters, refusal }: PlaceFilterReport): Promise<void> {
+    const { logger } = this.#components
+    const names = filters.join(', ')
+    logger.info('filters of the site', { task: taskName, payload, applied: names, refusal })
+    const { returnCode, body } = await this.#tellSite(SITE_JOB_TOPIC.filtered, names, [
+      ['task', taskName],
+      ['payload', payload],
+      ['refusal', refusal.slice(0, MAX_REASON_CHARS)],
+    ])
+    // An answer without a code of its own means that it was done.
+    if (returnCode === 'ok' && body instanceof AdminMessage)
+      if (!body.headers.has(COMMAND_HEADER.returnCode)) return
+    throw new LearningError('ERR_FILTER', 'what the filters of the site did could not be recorded')
+  }
+
+  async #tellSite(
+    topic: string,
+    body: string,
+    headers: [string, number | string][],
+  ): Promise<ReplyMessage> {
     const message = new AdminMessage(
       topic,
       body,
       new Map<string, string | number>([[COMMAND_HEADER.jobId, this.#run.jobId], ...headers]),
     )
-    await this.#components.cell.request(this.#run.siteCell, CHANNEL.admin, topic, message, {
+    return this.#components.cell.request(this.#run.siteCell, CHANNEL.admin, topic, message, {
       timeoutMs: PARENT_TIMEOUT_MS,
       optional: true,
     })

@@ -4,6 +4,8 @@ export const SITE_JOB_TOPIC = {
   ending: 'hanse.job_ending',
   /** What it does now: name of the task under way as body, empty if there is none; `tasks_done` as a header. */
   work: 'hanse.job_work',
+  /** What the site's own filters did to a message: their names as body; `task`, `payload` and `refusal` as headers. */
+  filtered: 'hanse.job_filtered',
 } as const
 
 /** Stock's numbers for the state of a job's process; `spec/session.md` §6.6. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type JsonObject, systemClock } from '@hanse/contract'
 import { readPolicy } from '@hanse/policy'
-import type { SiteKit } from '@hanse/provision'
+import type { PrivacyPolicy, SiteKit } from '@hanse/provision'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type JobOptions, trainerOf, writeJob } from '../../../../test/support/job-folder.ts'
 import { appArchive, metaOf, siteKit, TestPeople } from '../../test/site-fixtures.ts'
@@ -75,6 +75,45 @@ const exists = (path: string) =>
     () => false,
   )
 
+const filter = { where: 'scopes[0]', payload: 'result' as const, component: { name: 'X' } }
+const scopes = (defaultScope: string | undefined): PrivacyPolicy => ({
+  scopes: new Map([
+    ['careful', { name: 'careful', filters: [filter] }],
+    ['open', { name: 'open', filters: [] }],
+  ]),
+  defaultScope,
+})
+const forScope = (scope: string) => new Map([['scans', { path: '/data', scopes: [scope] }]])
+
+describe('the privacy scope of an app', () => {
+  it('is the one that it names, and opens its data sets', async () => {
+    const app = await deploy({
+      job: { datasets: ['scans'], meta: { scope: 'open' } },
+      meta: { scope: 'open' },
+      kit: { privacyPolicy: scopes('careful'), datasets: forScope('open') },
+    })
+    expect(app).toMatchObject({ scope: { name: 'open' }, datasets: { scans: '/data' } })
+    expect(describeGrant(app)).toContain("privacy scope 'open'")
+  })
+
+  it('is the default of the site when it names none', async () => {
+    const app = await deploy({
+      job: { datasets: ['scans'] },
+      kit: { privacyPolicy: scopes('careful'), datasets: forScope('careful') },
+    })
+    expect(app).toMatchObject({
+      scope: { name: 'careful', filters: [filter] },
+      datasets: { scans: '/data' },
+    })
+  })
+
+  it('is none at a site without such rules, whatever the job calls it', async () => {
+    const app = await deploy({ job: { meta: { scope: 'x' } }, meta: { scope: 'x' } })
+    expect(app.scope).toBeUndefined()
+    expect(describeGrant(app)).not.toContain('privacy')
+  })
+})
+
 describe('an app', () => {
   it('that its submitter signed is laid out as stock does', async () => {
     const app = await deploy({})
@@ -140,14 +179,35 @@ describe('an app is refused', () => {
     ],
     ['when there is no policy', /./, () => ({ kit: { authorizationPolicy: undefined } })],
     [
-      'when the site has privacy rules that we cannot follow',
-      'privacy-policy-unsupported',
-      () => ({ kit: { privacyPolicy: { scopes: [] } } }),
+      'with a scope that the site does not know',
+      'scope-not-allowed',
+      () => ({
+        job: { meta: { scope: 'x' } },
+        meta: { scope: 'x' },
+        kit: { privacyPolicy: scopes('careful') },
+      }),
     ],
     [
-      'with a scope that the site does not know',
-      /signature-|scope-unknown/,
-      () => ({ job: { meta: { scope: 'x' } }, meta: { scope: 'x' } }),
+      'without a scope where there is no default',
+      'scope-not-allowed',
+      () => ({ kit: { privacyPolicy: scopes(undefined) } }),
+    ],
+    [
+      'with a data set for jobs of another scope, by the default',
+      'dataset-scope',
+      () => ({
+        job: { datasets: ['scans'] },
+        kit: { privacyPolicy: scopes('careful'), datasets: forScope('open') },
+      }),
+    ],
+    [
+      'with a data set for jobs of a scope that it only claims, where there are none',
+      'dataset-scope',
+      () => ({
+        job: { datasets: ['scans'], meta: { scope: 'open' } },
+        meta: { scope: 'open' },
+        kit: { datasets: forScope('open') },
+      }),
     ],
     [
       'with code that cannot be confined here',

@@ -13,7 +13,8 @@ import {
 import { type ConfinementReport, meetsLevel } from '@hanse/launcher-process'
 import { createCatalogue, standardComponents } from '@hanse/learning'
 import { decide, isListedComponent, type Policy } from '@hanse/policy'
-import type { SiteKit, TrainerRuntime } from '@hanse/provision'
+import type { PrivacyScope, SiteKit, TrainerRuntime } from '@hanse/provision'
+import { decideScope } from '@hanse/provision/kit'
 import { type ActingPerson, submitterOf, textIn } from '@hanse/session'
 
 export interface AppDeploymentComponents {
@@ -39,6 +40,8 @@ export interface DeployRequest {
 export interface DeployedApp {
   readonly name: string
   readonly meta: JsonObject
+  /** Whose filters its results must pass; `undefined` at a site without privacy rules. */
+  readonly scope: PrivacyScope | undefined
   /** Absolute paths by the names that the job asked for. */
   readonly datasets: Readonly<Record<string, string>>
 }
@@ -75,7 +78,7 @@ async function deploy(
   const submitter = submitterOf(meta)
   await verifySignature(components, files, meta, submitter)
   authorize(components, 'submit_job', jobId, submitter)
-  checkScope(kit, meta)
+  const scope = scopeOf(kit, meta)
   const bringsCode = files.folders.has('custom') || launcherBringsCode(meta, kit.name)
   if (bringsCode) {
     authorize(components, 'byoc', jobId, submitter)
@@ -100,14 +103,14 @@ async function deploy(
     )
   if (!check.ok)
     throw new Refusal('app-invalid', `app ${appName}: ${formatProblems(check.problems)}`)
-  const datasets = grantDatasets(kit, datasetsOf(check.config.content), meta)
+  const datasets = grantDatasets(kit, datasetsOf(check.config.content), scope)
 
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await extractArchive(opened, join(folder, `app_${kit.name}`))
   await writeFile(join(folder, 'fl_app.txt'), appName)
   const stored: JsonObject = { ...meta, byoc: bringsCode }
   await writeFile(join(folder, 'meta.json'), JSON.stringify(stored, null, 2), { mode: 0o600 })
-  return { name: appName, meta: stored, datasets }
+  return { name: appName, meta: stored, scope, datasets }
 }
 
 async function verifySignature(
@@ -147,16 +150,10 @@ function authorize(
   if (!decision.allowed) throw new Refusal(decision.code, decision.explanation)
 }
 
-/** A site that has a privacy policy runs no job whose scope it has not read; loading them is not in this version. */
-function checkScope({ privacyPolicy }: SiteKit, meta: JsonObject): void {
-  const scope = textIn(meta, 'scope')
-  if (privacyPolicy !== undefined)
-    throw new Refusal(
-      'privacy-policy-unsupported',
-      "this site has a privacy.json, and privacy scopes are not in this version of Hanse: the site's admin must remove the file or run the site with stock",
-    )
-  if (scope !== '')
-    throw new Refusal('scope-unknown', `privacy scope '${scope}' is not known at this site`)
+function scopeOf({ privacyPolicy }: SiteKit, meta: JsonObject): PrivacyScope | undefined {
+  const decision = decideScope(privacyPolicy, textIn(meta, 'scope'))
+  if (decision.allowed) return decision.scope
+  throw new Refusal(decision.code, decision.reason)
 }
 
 function checkConfinement({ kit, confinement }: AppDeploymentComponents): void {
@@ -171,24 +168,28 @@ function checkConfinement({ kit, confinement }: AppDeploymentComponents): void {
 function grantDatasets(
   kit: SiteKit,
   names: readonly string[],
-  meta: JsonObject,
+  scope: PrivacyScope | undefined,
 ): Readonly<Record<string, string>> {
-  const scope = textIn(meta, 'scope')
   const granted: [string, string][] = []
   for (const name of names) {
     const dataset = kit.datasets.get(name)
     if (dataset === undefined)
       throw new Refusal('dataset-unknown', `this site has no data set '${name}'`)
-    if (dataset.scopes !== undefined && !dataset.scopes.includes(scope))
-      throw new Refusal('dataset-scope', `data set '${name}' is not for jobs of scope '${scope}'`)
+    // What a job calls its scope means nothing where the site has none.
+    if (dataset.scopes?.includes(scope?.name ?? '') === false)
+      throw new Refusal(
+        'dataset-scope',
+        `data set '${name}' is not for jobs of scope '${scope?.name ?? ''}'`,
+      )
     granted.push([name, dataset.path])
   }
   return Object.fromEntries(granted)
 }
 
 /** What an app was granted, in words. */
-export function describeGrant({ meta, datasets }: DeployedApp): string {
+export function describeGrant({ meta, scope, datasets }: DeployedApp): string {
   const names = Object.keys(datasets)
   const data = names.length === 0 ? 'no data set' : `data sets ${names.join(', ')}`
-  return `${meta['byoc'] === true ? 'code of its own, ' : ''}${data}`
+  const rules = scope === undefined ? '' : `, privacy scope '${scope.name}'`
+  return `${meta['byoc'] === true ? 'code of its own, ' : ''}${data}${rules}`
 }

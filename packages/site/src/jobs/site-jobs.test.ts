@@ -1,4 +1,4 @@
-import { access, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { duplexPair } from 'node:stream'
@@ -7,6 +7,7 @@ import { type Cell, createCell } from '@hanse/cellnet'
 import { silentLogger, systemClock } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry, type FobsValue } from '@hanse/fobs'
+import type { PrivacyPolicy } from '@hanse/provision'
 import {
   AdminMessage,
   adminCodecs,
@@ -26,6 +27,14 @@ import type { RunningJob, SiteJobEnding } from './site-job.ts'
 import { SiteJobs } from './site-jobs.ts'
 
 const people = new TestPeople()
+const FILTER = { where: 'scopes[0]', payload: 'result', component: { name: 'X' } } as const
+const CAREFUL: PrivacyPolicy = {
+  scopes: new Map([
+    ['open', { name: 'open', filters: [] }],
+    ['careful', { name: 'careful', filters: [FILTER] }],
+  ]),
+  defaultScope: 'careful',
+}
 let folder: string
 let archive: Uint8Array
 let cells: LinkedCells
@@ -111,13 +120,13 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function openJobs(): Promise<void> {
+async function openJobs(privacyPolicy?: PrivacyPolicy): Promise<void> {
   const { audit, events: recorded } = fakeAudit()
   record = recorded
   const kit = siteKit(await people.of('site-1', ''))
   jobs = await SiteJobs.open({
     cell: site,
-    kit: { ...kit, settings: { ...kit.settings, requireSignedJobs: false } },
+    kit: { ...kit, privacyPolicy, settings: { ...kit.settings, requireSignedJobs: false } },
     clock: systemClock,
     logger: silentLogger,
     audit,
@@ -494,11 +503,53 @@ describe('questions', () => {
     expect(job.words).toEqual(['log debug'])
   })
 
+  it('about privacy scopes are answered with their names', async () => {
+    const ask = async () => JSON.parse(await textOf(COMMAND.getScopes)) as unknown
+    expect(await ask()).toEqual({ scope_names: [], default_scope: '' })
+    await jobs[Symbol.asyncDispose]()
+    await openJobs(CAREFUL)
+    expect(await ask()).toEqual({ scope_names: ['careful', 'open'], default_scope: 'careful' })
+  })
+
   it('for more than there is are answered with the reason, and recorded', async () => {
     const answer = await tell(COMMAND.checkResource, 'j1', {}, new Map([['num_of_gpus', 1]]))
     const { headers } = (answer.ok ? answer.body : undefined) as Shareable
     expect(headers.get('_is_resource_enough')).toBe(false)
     expect(record.at(-1)?.text).toMatch(/1 GPU/)
+  })
+})
+
+describe('a site with privacy scopes', () => {
+  beforeEach(async () => {
+    await jobs[Symbol.asyncDispose]()
+    await openJobs(CAREFUL)
+  })
+
+  it("hands the filters of a job's scope to its process", async () => {
+    await run('j1')
+    expect(record[1]).toMatchObject({ act: 'deploy', text: expect.stringContaining("'careful'") })
+    const file = await readFile(join(folder, 'runs', 'j1', 'run.json'), 'utf8')
+    expect(JSON.parse(file)).toMatchObject({ filters: [FILTER] })
+  })
+
+  it('refuses the deployment for any other, with reason and record', async () => {
+    expect(await deploy('j1', { scope: 'x' })).toMatchObject({
+      ok: false,
+      reason: expect.stringContaining("privacy scope 'x' is not allowed"),
+    })
+    expect(record).toMatchObject([
+      { act: 'deploy', outcome: 'refused', code: 'scope-not-allowed', job: 'j1' },
+    ])
+    expect(await exists('j1')).toBe(false)
+  })
+
+  it('starts no job in another scope than it was deployed for', async () => {
+    const reservation = await reserve('j1')
+    await deploy('j1')
+    expect(await start('j1', reservation, { scope: 'open' })).toMatchObject({
+      ok: false,
+      reason: expect.stringContaining('scope is not what was deployed'),
+    })
   })
 })
 
@@ -548,6 +599,19 @@ describe('others', () => {
     expect(job.stats).toEqual({})
     await say(SITE_JOB_TOPIC.work, 'train', [['tasks_done', 2]])
     expect(job.stats).toEqual({ task: 'train', tasksDone: 2 })
+    record.length = 0
+    const filtered: [string, FobsValue][] = [
+      ['task', 'train'],
+      ['payload', 'result'],
+    ]
+    await say(SITE_JOB_TOPIC.filtered, 'A, B', [...filtered, ['refusal', '']])
+    expect(record).toMatchObject([
+      { act: 'filter', target: 'result of train', job: 'j1', outcome: 'accepted' },
+    ])
+    expect(record[0]?.text).toContain('A, B')
+    await say(SITE_JOB_TOPIC.filtered, 'A', [...filtered, ['refusal', 'too much']])
+    expect(refusals).toMatchObject([{ code: 'refused-by-filter', text: 'too much' }])
+    refusals.length = 0
     expect(await say(COMMAND.abort)).toBe('_error')
     expect(refusals).toMatchObject([{ job: 'j1', code: 'not-the-server' }])
     await cell[Symbol.asyncDispose]()
@@ -557,6 +621,7 @@ describe('others', () => {
     const job = await run('j1')
     expect(await tell(SITE_JOB_TOPIC.ending, 'j1', {}, 'words')).toMatchObject({ ok: false })
     expect(await tell(SITE_JOB_TOPIC.work, 'j1', { tasks_done: 1 })).toMatchObject({ ok: false })
+    expect(await tell(SITE_JOB_TOPIC.filtered, 'j1', {}, 'A')).toMatchObject({ ok: false })
     expect(job.words).toEqual([])
     expect(job.stats).toEqual({})
   })

@@ -203,10 +203,7 @@ export class SiteJobs implements AsyncDisposable {
         this.#recorded('report-resources', () => told(this.#reportResources())),
       ],
       [COMMAND.reportEnvironment, this.#recorded('report-env', () => told(this.#environment()))],
-      [
-        COMMAND.getScopes,
-        this.#recorded('show-scopes', () => told('{"scope_names":[],"default_scope":""}')),
-      ],
+      [COMMAND.getScopes, this.#recorded('show-scopes', () => told(this.#scopes()))],
       [COMMAND.shutdown, this.#recorded('shutdown', () => this.#end('stop'))],
       [COMMAND.restart, this.#recorded('restart', () => this.#end('restart'))],
       [
@@ -223,6 +220,7 @@ export class SiteJobs implements AsyncDisposable {
       [COMMAND.notifyJobStatus, () => ''],
       [SITE_JOB_TOPIC.ending, (command, request) => this.#explain(command, request)],
       [SITE_JOB_TOPIC.work, (command, request) => this.#noteWork(command, request)],
+      [SITE_JOB_TOPIC.filtered, (command, request) => this.#noteFiltered(command, request)],
     ])
   }
 
@@ -333,6 +331,14 @@ export class SiteJobs implements AsyncDisposable {
     })
   }
 
+  #scopes(): string {
+    const { privacyPolicy } = this.#components.kit
+    return JSON.stringify({
+      scope_names: [...(privacyPolicy?.scopes.keys() ?? [])].toSorted(),
+      default_scope: privacyPolicy?.defaultScope ?? '',
+    })
+  }
+
   #end(how: PlaceEnd): Done {
     if (this.#running.size > 0) throw refusal(`${this.#running.size} jobs are running here`)
     this.#components.end(how)
@@ -417,6 +423,7 @@ export class SiteJobs implements AsyncDisposable {
       siteCell: cell.fqcn,
       project: kit.project,
       datasets: { ...app.datasets },
+      filters: [...(app.scope?.filters ?? [])],
       runtimes: Object.fromEntries(
         [...runtimes].map(([name, { program, kind, options, environment, read }]) => [
           name,
@@ -518,6 +525,31 @@ export class SiteJobs implements AsyncDisposable {
     const done = headers.get('tasks_done')
     if (jobId !== undefined && typeof body === 'string' && typeof done === 'number')
       this.#running.get(jobId)?.works(body.slice(0, MAX_WORDS_CHARS), done)
+    return ''
+  }
+
+  /** One entry for each message that the filters of this site's privacy scope have seen. */
+  async #noteFiltered(command: SiteCommand, { link }: CellRequest): Promise<string> {
+    const job = link === undefined ? undefined : this.jobOf(link)
+    if (job === undefined || typeof command.body !== 'string') return ''
+    const { kit, audit, recordRefusal } = this.#components
+    const said = (header: string) => commandText(command, header).slice(0, MAX_WORDS_CHARS)
+    const event = {
+      actor: { name: kit.name },
+      act: 'filter',
+      target: `${said('payload')} of ${said('task')}`,
+      job,
+    }
+    const refusal = said('refusal')
+    if (refusal !== '')
+      recordRefusal({ ...event, outcome: 'refused', code: 'refused-by-filter', text: refusal })
+    else {
+      const scope = this.#deployed.get(job)?.scope?.name ?? ''
+      const filters =
+        command.body === '' ? 'an error, of which only the reason goes on' : command.body
+      const text = `privacy scope '${scope}': ${filters.slice(0, MAX_WORDS_CHARS)}`
+      await audit.append({ ...event, outcome: 'accepted', code: 'filtered', text })
+    }
     return ''
   }
 

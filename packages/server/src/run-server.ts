@@ -3,9 +3,11 @@ import { join } from 'node:path'
 import { type AuditEvent, createRefusalRecorder, openAuditLog } from '@hanse/audit'
 import type { Clock, Logger } from '@hanse/contract'
 import { JobProcesses } from '@hanse/launcher-process'
+import { buildPlaceFilters, createCatalogue, standardComponents } from '@hanse/learning'
 import { loginVerifier, signText, verifyText } from '@hanse/pki'
 import { decide, readPolicy } from '@hanse/policy'
 import type { ServerKit } from '@hanse/provision'
+import { describePrivacy, tryPrivacyFilters } from '@hanse/provision/kit'
 import {
   CommandVerifier,
   type PlaceEnd,
@@ -65,11 +67,18 @@ const SWEEP_MS = 5_000
 /**
  * Runs a league's server until its signal fires, or a person who may stops or restarts it.
  * @returns whether it should be started again
+ * @throws {ProvisionError} `ERR_KIT_FILE` when the filters of its privacy scopes cannot be had
  */
 export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
   const { kit, clock, logger, onEvent, software } = options
   using ending = new PlaceEnding(clock, options.signal)
   const { signal } = ending
+  tryPrivacyFilters(kit.privacyPolicy, (filters) =>
+    buildPlaceFilters(filters, {
+      catalogue: createCatalogue(standardComponents()),
+      context: { side: 'server', log: logger },
+    }),
+  )
   const state = join(kit.directory, STATE)
   await mkdir(state, { recursive: true, mode: 0o700 })
   await using audit = await openAuditLog(
@@ -79,6 +88,14 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
   )
   for (const warning of kit.warnings)
     await audit.append(ownEvent(kit, 'kit.load', 'warning', warning))
+  await audit.append(
+    ownEvent(
+      kit,
+      'privacy.load',
+      kit.privacyPolicy === undefined ? 'none' : 'loaded',
+      describePrivacy(kit.privacyPolicy),
+    ),
+  )
   const policy = readPolicy(kit.authorizationPolicy)
   if (policy.status !== 'loaded')
     await audit.append(

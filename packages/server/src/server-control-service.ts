@@ -22,6 +22,7 @@ import type {
   JobProgress,
   JobReport,
   JobSubmission,
+  PrivacyScopes,
   ServerControl,
   ServerStatus,
   SiteAnswer,
@@ -351,6 +352,14 @@ export class ServerControlService implements ServerControl {
 
   jobSites(id: string): readonly string[] {
     return this.#components.jobs.sitesOf(id)
+  }
+
+  privacyScopes(): PrivacyScopes {
+    const { privacyPolicy } = this.#components.kit
+    return {
+      names: [...(privacyPolicy?.scopes.keys() ?? [])].toSorted(),
+      usual: privacyPolicy?.defaultScope ?? '',
+    }
   }
 
   setLogLevel(level: PlaceLogLevel | undefined): boolean {

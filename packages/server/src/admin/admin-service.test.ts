@@ -563,10 +563,20 @@ describe('commands about the places of a league', () => {
       type: 'table',
       rows: [
         ['SITE', 'SCOPES', 'DEFAULT'],
-        ['server', '', ''],
+        ['server', 'private, public', 'public'],
         ['site-1', 'a, b', 'a'],
       ],
     })
+    expect((await say('show_scopes all')).meta).toMatchObject({
+      scopes: [
+        { place: 'server', scopes: ['private', 'public'], default: 'public' },
+        { place: 'site-1', scopes: ['a', 'b'], default: 'a' },
+      ],
+    })
+    server.control.unwilling.add('site-1')
+    const refused = await say('show_scopes client site-1')
+    expect(refused.items[0]).toMatchObject({ rows: [expect.anything(), ['site-1', '', 'not you']] })
+    expect(refused.meta).toMatchObject({ scopes: [{ place: 'site-1', error: 'not you' }] })
   })
 
   it('that Hanse does not have say so, and what to do instead', async () => {

@@ -108,6 +108,14 @@ export interface ConnectionStatus {
   readonly since: string
 }
 
+/** The privacy scopes of a place. */
+export interface PrivacyScopes {
+  /** In the order of their names. */
+  readonly names: readonly string[]
+  /** Empty if there is none. */
+  readonly usual: string
+}
+
 /** What a person wants to know of sites, or wants them to do. */
 export interface SiteQuestion {
   /** One of `COMMAND`. */
@@ -206,6 +214,8 @@ export interface ServerControl {
   resetProblems(id: string): void
   /** Sites that take part in a running job. */
   jobSites(id: string): readonly string[]
+  /** Of the server itself. */
+  privacyScopes(): PrivacyScopes
   /** @param level `undefined` is the one the server was started with. @returns false where it cannot be changed */
   setLogLevel(level: PlaceLogLevel | undefined): boolean
   /** @returns false for a job that does not run */

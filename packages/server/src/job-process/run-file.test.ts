@@ -12,6 +12,7 @@ const run: RunFile = {
   minSites: 1,
   mandatorySites: [],
   graceSeconds: 15,
+  filters: [],
   logLevel: 'info',
 }
 

@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { placeFilterSchema } from '@hanse/learning'
 import { z } from 'zod'
 
 /** What a server's job process is told: a file in the run's folder, without secrets. */
@@ -13,6 +14,8 @@ export const RunFile = z.strictObject({
   mandatorySites: z.array(z.string()),
   /** How long a site may be away, unless the job says otherwise. */
   graceSeconds: z.number().nonnegative(),
+  /** Filters of the job's privacy scope at this server. */
+  filters: z.array(placeFilterSchema),
   logLevel: z.string(),
 })
 export type RunFile = z.infer<typeof RunFile>

@@ -3,11 +3,14 @@ import type { Cell } from '@hanse/cellnet'
 import { type Clock, type JsonObject, type Logger, messageOf } from '@hanse/contract'
 import { readDeployedConfig } from '@hanse/jobs'
 import {
+  buildPlaceFilters,
   buildServerApp,
   type ContributionStoreComponents,
   createCatalogue,
   createContributionStores,
   EventBus,
+  PlaceFilterChain,
+  type PlaceFilterReport,
   type RunContext,
   RunState,
   resolveVariables,
@@ -231,11 +234,24 @@ class ServerJob {
       clock,
       random: Math.random,
     }
-    const app = buildServerApp(config, {
-      catalogue: createCatalogue(standardComponents()),
-      createContext: () => context,
-    })
+    const catalogue = createCatalogue(standardComponents())
+    const app = buildServerApp(config, { catalogue, createContext: () => context })
     components = app.components
+    const { data, result } = buildPlaceFilters(this.#run.filters, {
+      catalogue,
+      context: { side: 'server', log: logger },
+    })
+    const onReport = ({ taskName, payload, filters, refusal }: PlaceFilterReport) =>
+      logger.info('filters of the server', {
+        task: taskName,
+        payload,
+        applied: filters.join(', '),
+        refusal,
+      })
+    if (data.length > 0)
+      app.filters.addAlways('data', 'out', [new PlaceFilterChain(data, { onReport })])
+    if (result.length > 0)
+      app.filters.addAlways('result', 'in', [new PlaceFilterChain(result, { onReport })])
     return { app, context }
   }
 

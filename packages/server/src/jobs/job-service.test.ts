@@ -1,11 +1,11 @@
-import { access, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { folderMembers, writeArchive } from '@hanse/archive'
 import type { AuditEvent, AuditLog } from '@hanse/audit'
 import { type JsonObject, silentLogger } from '@hanse/contract'
 import { createMemoryJobStore, deleteJob } from '@hanse/jobs'
-import type { ServerKit } from '@hanse/provision'
+import type { PrivacyPolicy, ServerKit } from '@hanse/provision'
 import { COMMAND } from '@hanse/session'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { trainerOf, writeJob } from '../../../../test/support/job-folder.ts'
@@ -33,7 +33,11 @@ afterEach(async () => {
 
 const anna = { name: 'anna', organization: 'org', role: 'lead' }
 
-async function setUp(sitesToJoin: readonly string[] = ['a', 'b'], maxJobs = 2) {
+async function setUp(
+  sitesToJoin: readonly string[] = ['a', 'b'],
+  maxJobs = 2,
+  privacyPolicy?: PrivacyPolicy,
+) {
   const clock = fakeClock()
   const store = createMemoryJobStore()
   const far = new FakeSites(clock)
@@ -57,6 +61,7 @@ async function setUp(sitesToJoin: readonly string[] = ['a', 'b'], maxJobs = 2) {
     kit: {
       name: 'server1',
       project: 'league',
+      privacyPolicy,
       settings: { maxJobs, deadClientGraceSeconds: 15 },
     } as ServerKit,
     store,
@@ -193,6 +198,40 @@ describe('a job', () => {
       'a: not signed',
       'b: not signed',
     ])
+  })
+
+  it('of a privacy scope that the server does not have is not run, with reason and record', async () => {
+    const { submit, until, record, store, far } = await setUp(['a', 'b'], 2, {
+      scopes: new Map([['open', { name: 'open', filters: [] }]]),
+      defaultScope: undefined,
+    })
+    for (const [id, scope] of [
+      ['j1', 'x'],
+      ['j2', ''],
+    ] as const) {
+      record.length = 0
+      await submit(id, { scope })
+      await until(`${id} FINISHED:FAILED_TO_RUN`)
+      const reason = `the server: privacy scope '${scope}' is not allowed`
+      expect((await store.get(id))?.meta['reason']).toContain(reason)
+      expect(record).toMatchObject([
+        { act: 'deploy', outcome: 'refused', code: 'scope-not-allowed', job: id },
+        { act: 'job.end', code: 'failed-to-run' },
+      ])
+    }
+    expect(far.commands).toEqual([])
+  })
+
+  it('of a privacy scope of the server finds its filters in the run file', async () => {
+    const filter = { where: 'scopes[0]', payload: 'result', component: { name: 'X' } } as const
+    const { submit, until, jobs } = await setUp(['a', 'b'], 2, {
+      scopes: new Map([['open', { name: 'open', filters: [filter] }]]),
+      defaultScope: 'open',
+    })
+    await submit('j1')
+    await until('j1 RUNNING')
+    const run = JSON.parse(await readFile(join(jobs.runFolder('j1'), 'run.json'), 'utf8'))
+    expect(run).toMatchObject({ filters: [filter] })
   })
 
   it('whose archive cannot be read ends as failed', async () => {

@@ -18,7 +18,7 @@ import { LOG_FILE } from './job-process-protocol.ts'
 import { JobRun, type RunEnding, type SiteAnswer } from './job-run.ts'
 import { JobSchedule, type StartOutcome } from './job-schedule.ts'
 import { logTail } from './log-tail.ts'
-import { prepareRun, type RunComponents } from './prepare-run.ts'
+import { prepareRun, type RunComponents, RunRefusal } from './prepare-run.ts'
 
 export interface JobServiceComponents extends RunComponents {
   readonly cell: Cell
@@ -251,7 +251,16 @@ export class JobService implements AsyncDisposable {
       await this.#conclude(job.id, folder, ending)
       this.#freedAt = clock.now()
     } catch (error) {
-      logger.error('job failed outside of its run', { jobId: job.id, error })
+      if (error instanceof RunRefusal)
+        await this.#record({
+          job: job.id,
+          act: 'deploy',
+          target: this.#components.kit.name,
+          outcome: 'refused',
+          code: error.code,
+          text: error.message,
+        })
+      else logger.error('job failed outside of its run', { jobId: job.id, error })
       await this.#finish(job.id, 'FINISHED:FAILED_TO_RUN', messageOf(error))
     } finally {
       this.#runs.delete(job.id)

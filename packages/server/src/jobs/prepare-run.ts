@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type Archive, extractArchive, openArchive, writeArchive } from '@hanse/archive'
-import type { JobStore, StoredJob } from '@hanse/contract'
+import { type JobStore, PlatformError, type StoredJob } from '@hanse/contract'
 import {
   mandatoryClientsOf,
   minClientsOf,
@@ -13,6 +13,7 @@ import {
   SERVER_SITE,
 } from '@hanse/jobs'
 import type { ServerKit } from '@hanse/provision'
+import { decideScope } from '@hanse/provision/kit'
 import { submitterOf, textIn } from '@hanse/session'
 import { writeRunFile } from '../job-process/run-file.ts'
 import type { SiteRegistry } from '../sites/site-registry.ts'
@@ -34,7 +35,13 @@ export interface PreparedRun {
 
 const SERVER_APP = 'app_server'
 
-/** Lays out the folder of a run and plans what each site gets. */
+/** Why a job is not run at this server; the code goes into the record. */
+export class RunRefusal extends PlatformError {}
+
+/**
+ * Lays out the folder of a run and plans what each site gets.
+ * @throws {RunRefusal} `scope-not-allowed`
+ */
 export async function prepareRun(
   components: RunComponents,
   job: StoredJob,
@@ -42,6 +49,8 @@ export async function prepareRun(
   folder: string,
 ): Promise<PreparedRun> {
   const { store, sites, kit, processes, logLevel } = components
+  const decision = decideScope(kit.privacyPolicy, textIn(job.meta, 'scope'))
+  if (!decision.allowed) throw new RunRefusal(decision.code, `the server: ${decision.reason}`)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const zip = join(folder, 'job.zip')
   await pipeline(store.readBlob(job.id, 'data'), createWriteStream(zip, { mode: 0o600 }))
@@ -86,6 +95,7 @@ export async function prepareRun(
         minSites,
         mandatorySites: [...mandatorySites],
         graceSeconds: kit.settings.deadClientGraceSeconds,
+        filters: [...(decision.scope?.filters ?? [])],
         logLevel,
       })
       return processes.start(job.id, folder)

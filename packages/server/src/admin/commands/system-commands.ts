@@ -2,7 +2,7 @@ import type { JsonObject } from '@hanse/contract'
 import { COMMAND, COMMAND_STATUS } from '@hanse/session'
 import type { AdminCommand } from '../admin-command.ts'
 import { CommandFailure } from '../reply-builder.ts'
-import type { ServerControl, SiteAnswer } from '../server-control.ts'
+import type { PrivacyScopes, ServerControl, SiteAnswer } from '../server-control.ts'
 import { readLogLevel } from './log-level.ts'
 import { namesOf, readTargets } from './targets.ts'
 
@@ -131,15 +131,28 @@ export function systemCommands(control: ServerControl): readonly AdminCommand[] 
         const question = { topic: COMMAND.getScopes, right: 'show_scopes' }
         const names = namesOf(targets)
         const answers = await control.askSites(names, question, session.person, { signal })
+        const places = [
+          ...(targets.server ? [{ place: 'server', ...control.privacyScopes() }] : []),
+          ...Array.from(answers, ([name, answer]) => ({ place: name, ...scopesOf(answer) })),
+        ]
         reply
           .table(
             ['SITE', 'SCOPES', 'DEFAULT'],
-            [
-              ...(targets.server ? [['server', '', '']] : []),
-              ...Array.from(answers, ([name, answer]) => [name, ...scopesOf(answer)]),
-            ],
+            places.map(({ place, names, usual, ...answer }) => [
+              place,
+              names.join(', '),
+              'error' in answer ? answer.error : usual,
+            ]),
           )
           .ok()
+          // For our own tool: names may hold commas.
+          .meta({
+            scopes: places.map(({ usual, names, ...place }) => ({
+              ...place,
+              scopes: [...names],
+              default: usual,
+            })),
+          })
       },
     },
   ]
@@ -183,13 +196,13 @@ function environmentOf(name: string, { ok, text }: SiteAnswer): JsonObject {
     : { site_name: name, error: text }
 }
 
-function scopesOf({ ok, text }: SiteAnswer): [string, string] {
-  const { scope_names, default_scope } = (ok ? jsonObjectIn(text) : undefined) ?? {}
-  if (!ok) return ['', text]
-  return [
-    Array.isArray(scope_names) ? scope_names.map(String).join(', ') : '',
-    typeof default_scope === 'string' ? default_scope : '',
-  ]
+function scopesOf({ ok, text }: SiteAnswer): PrivacyScopes & { readonly error?: string } {
+  if (!ok) return { names: [], usual: '', error: text }
+  const { scope_names, default_scope } = jsonObjectIn(text) ?? {}
+  return {
+    names: Array.isArray(scope_names) ? scope_names.map(String) : [],
+    usual: typeof default_scope === 'string' ? default_scope : '',
+  }
 }
 
 /** A site's JSON text; `undefined` for anything else. */

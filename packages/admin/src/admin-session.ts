@@ -30,10 +30,12 @@ import {
   type LeagueStatus,
   leagueStatusSchema,
   observationSchema,
+  type PlaceScopes,
   type RevocationResult,
   readReply,
   revocationSchema,
   type SiteAdmission,
+  scopesSchema,
   submittedSchema,
 } from './league-types.ts'
 import { type SendCommand, stockJobs, stockStatus } from './stock-league.ts'
@@ -300,6 +302,12 @@ export class AdminSession implements AsyncDisposable {
       },
       () => stockStatus(this.#send, { server: kit.server.identity, project: kit.project }, options),
     )
+  }
+
+  /** The privacy scopes of the server and of every site that answers. Not of a stock server, which tells them otherwise. */
+  async scopes(options: AbortOptions = {}): Promise<readonly PlaceScopes[]> {
+    const { meta } = await this.command('show_scopes all', options)
+    return readReply(scopesSchema, member(meta, 'scopes'), 'show_scopes')
   }
 
   /** How each cell is connected to the server. */

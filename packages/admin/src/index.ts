@@ -20,6 +20,7 @@ export type {
   LeagueConnection,
   LeagueSite,
   LeagueStatus,
+  PlaceScopes,
   RevocationResult,
   SiteAdmission,
 } from './league-types.ts'

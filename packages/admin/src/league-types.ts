@@ -59,6 +59,25 @@ export const observationSchema: z.ZodType<JobObservation> = z.object({
   progress: progressSchema.nullable(),
 })
 
+const placeScopesSchema = z.object({
+  place: z.string(),
+  scopes: z.array(z.string()),
+  default: z.string(),
+  error: z.string().optional(),
+})
+
+/** The privacy scopes of one place, `server` or a site. */
+export interface PlaceScopes {
+  readonly place: string
+  readonly scopes: readonly string[]
+  /** What a job gets that names no scope; empty if it has to name one, or there are none. */
+  readonly default: string
+  /** Why the place did not say. */
+  readonly error?: string | undefined
+}
+
+export const scopesSchema: z.ZodType<readonly PlaceScopes[]> = z.array(placeScopesSchema)
+
 const siteSchema = z.object({
   name: z.string(),
   connected: z.boolean(),

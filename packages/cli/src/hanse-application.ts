@@ -4,6 +4,7 @@ import { doctorCommand } from './commands/doctor-command.ts'
 import { jobRoutes } from './commands/job-commands.ts'
 import { provisionCommand } from './commands/provision-command.ts'
 import { reinstateCommand, revokeCommand } from './commands/revocation-commands.ts'
+import { scopesCommand } from './commands/scopes-command.ts'
 import { disableCommand, enableCommand } from './commands/site-commands.ts'
 import { startCommand } from './commands/start-command.ts'
 import { statusCommand } from './commands/status-command.ts'
@@ -17,6 +18,7 @@ export function hanseApplication(version: string): Application<HanseContext> {
         provision: provisionCommand,
         start: startCommand,
         status: statusCommand,
+        scopes: scopesCommand,
         job: jobRoutes,
         audit: auditRoutes,
         doctor: doctorCommand,

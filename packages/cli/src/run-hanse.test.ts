@@ -100,6 +100,27 @@ describe('the JSON of a command', () => {
     })
   })
 
+  it('scopes', async () => {
+    const answer = '{"scope_names":["a"],"default_scope":"a"}'
+    server.control.answers.set('train.get_scopes', answer)
+    expect(await asLead('scopes')).toMatchObject({
+      code: 0,
+      json: {
+        scopes: [
+          { place: 'server', scopes: ['private', 'public'], default: 'public' },
+          { place: 'site-1', scopes: ['a'], default: 'a' },
+        ],
+      },
+    })
+    server.control.answers.set('train.get_scopes', '{"scope_names":[],"default_scope":""}')
+    expect((await run('scopes', '--as', '/kits/lead')).stdout).toContain(
+      'none: nothing is filtered',
+    )
+    server.control.unwilling.add('site-1')
+    expect((await run('scopes', '--as', '/kits/lead')).stdout).toContain('not told: not you')
+    server.control.unwilling.clear()
+  })
+
   it('job submit, clone and list', async () => {
     const submitted = await asLead('job', 'submit', await writeJob())
     expect(submitted.json).toEqual({ job: expect.stringMatching(/^[0-9a-f-]{36}$/) })

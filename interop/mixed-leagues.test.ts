@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseNpy } from '@hanse/tensor'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
@@ -58,5 +58,32 @@ describe.skipIf(stock === null).each(LEAGUES)(
       for (const [i, value] of mixedModel(options).entries())
         expect(Math.abs(model[i]! - value)).toBeLessThan(1e-6 * Math.abs(value))
     }, 180_000)
+
+    // It does not depend on who made the kits: once for each server.
+    if (kits === 'hanse')
+      it(`${where}: the Hanse site filters by its privacy scopes, and refuses others`, async () => {
+        await league.hanse.get('site-2')!.stop()
+        const percentile = {
+          name: 'PercentilePrivacy',
+          args: { percentile: 0, gamma: 0.1, data_kinds: ['WEIGHTS'] },
+        }
+        const policy = { scopes: [{ name: 'careful', task_result_filters: [percentile] }] }
+        const file = join(league.kit('site-2'), 'local', 'privacy.json')
+        await writeFile(file, JSON.stringify(policy))
+        await league.startSite('site-2')
+        const run = async (scope: string) => {
+          const one = { ...options, name: `scope-${scope}`, rounds: 1, meta: { scope } }
+          const job = await league.submit(await writeMixedJob(league.folder, one))
+          return { job, status: await league.wait(job) }
+        }
+        const { job, status } = await run('careful')
+        expect(status, await league.logs()).toBe('FINISHED:COMPLETED')
+        const path = join(await league.download(job), 'workspace', 'models', 'server.npy')
+        const model = Array.from(parseNpy(new Uint8Array(await readFile(path))).data, Number)
+        // 0.5, 1, 1.5, 2 with 10 steps; of 2.5, 3, 3.5, 4 with 30 steps 3 at most.
+        for (const [i, value] of [2, 2.5, 2.625, 2.75].entries())
+          expect(Math.abs(model[i]! - value)).toBeLessThan(1e-6 * value)
+        expect((await run('x')).status).toBe('FINISHED:FAILED_TO_RUN')
+      }, 240_000)
   },
 )

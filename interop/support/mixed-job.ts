@@ -64,6 +64,8 @@ export interface MixedJobOptions {
   readonly typescript: readonly string[]
   /** Before each answer of a site; default none. */
   readonly pauseMs?: number
+  /** More of the job's meta. */
+  readonly meta?: Readonly<Record<string, unknown>>
 }
 
 /** One FedAvg job whose sites train in two languages towards targets of their own. */
@@ -85,6 +87,7 @@ export async function writeMixedJob(parent: string, options: MixedJobOptions): P
       ...(python.length > 0 && { app_python: python }),
       ...(typescript.length > 0 && { app_typescript: typescript }),
     },
+    ...options.meta,
   })
   await put('app_server/config/config_fed_server.json', {
     format_version: 2,

@@ -474,7 +474,7 @@ class LinkedCell implements Cell {
 /** What the end of a session says of its peer; `undefined` where it may be honest. */
 function misdeedOf(reason: Error, role: 'active' | 'passive'): MisdeedCode | undefined {
   if (hasCode(reason, 'ERR_FRAME_LENGTH')) return 'frame_length'
-  if (hasCode(reason, 'ERR_FRAME')) return 'frame'
+  if (hasCode(reason, 'ERR_FRAME') || hasCode(reason, 'ERR_PROTOCOL')) return 'frame'
   if (hasCode(reason, 'ERR_PROOF')) return 'proof'
   if (hasCode(reason, 'ERR_HEADERS')) return 'headers'
   // A listener that does not answer is slow, or no cell.

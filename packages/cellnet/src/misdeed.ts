@@ -4,7 +4,7 @@ import type { PeerLink } from './peer-link.ts'
 /**
  * What no honest peer does.
  * - `forged_origin`: a message in the name of a cell that the peer may not speak for
- * - `frame`: bytes that are no frame, or a frame at the wrong time
+ * - `frame`: bytes that are no frame, or not of the protocol that carries frames, or a frame at the wrong time
  * - `frame_length`: a frame that is longer than its sender may send, or shorter than a frame can be
  * - `proof`: a message without the code that all of its link must carry, or with a wrong one
  * - `headers`: headers that cannot be read, or lack what every message has

@@ -71,7 +71,8 @@ export interface Connection extends AsyncDisposable {
    * Hands over each frame in order; called once per connection. If the receiver returns a promise, no further
    * frame is read until it resolves. The frame is a view that the receiver owns.
    * @returns when the peer closed in an orderly way or the connection was disposed
-   * @throws {TransportError} `ERR_FRAME_LENGTH`, `ERR_CONNECTION_LOST`, `ERR_SEND_TIMEOUT`; `ERR_TLS_HANDSHAKE`
+   * @throws {TransportError} `ERR_FRAME_LENGTH`, `ERR_PROTOCOL` for a peer that broke the rules of what carries the
+   * frames, `ERR_CONNECTION_LOST`, `ERR_SEND_TIMEOUT`; `ERR_TLS_HANDSHAKE`
    *   if the peer refused our certificate, which TLS 1.3 tells a dialler only now; or what the receiver threw
    */
   receive(receiver: (frame: Uint8Array) => void | Promise<void>): Promise<void>
@@ -108,6 +109,7 @@ export type TransportErrorCode =
   | 'ERR_TLS_HANDSHAKE'
   | 'ERR_LISTEN'
   | 'ERR_FRAME_LENGTH'
+  | 'ERR_PROTOCOL'
   | 'ERR_CONNECTION_LOST'
   | 'ERR_CONNECTION_CLOSED'
   | 'ERR_SEND_TIMEOUT'

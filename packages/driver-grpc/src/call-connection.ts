@@ -100,8 +100,10 @@ function callConnection(
       explain: (error) => {
         // Of our own, about what the peer answered.
         if (error instanceof TransportError) return error
-        const cause = sessionError()
-        return cause === undefined ? lost(error.message, error) : lostError(cause)
+        const cause = sessionError() ?? error
+        return (
+          protocolFault(cause) ?? (cause === error ? lost(error.message, error) : lostError(cause))
+        )
       },
       ...hooks,
     },
@@ -138,12 +140,28 @@ function resetFault(
   { sessionError }: CallComponents,
 ): TransportError | undefined {
   const error = sessionError()
-  if (error !== undefined) return lostError(error)
+  if (error !== undefined) return protocolFault(error) ?? lostError(error)
   if (stream.session === undefined || stream.session.destroyed)
     return lost('the connection was cut')
   const code = stream.rstCode
   if (code === NGHTTP2_NO_ERROR || code === NGHTTP2_CANCEL || code === undefined) return undefined
   return lost(`the peer reset the call with HTTP/2 code ${code}`)
+}
+
+/** Codes of Node for a peer whose bytes are no HTTP/2, or more than it may send of their kind. */
+const PROTOCOL_CODES: ReadonlySet<unknown> = new Set([
+  'ERR_HTTP2_ERROR',
+  'ERR_HTTP2_TOO_MANY_INVALID_FRAMES',
+])
+
+function protocolFault(error: Error): TransportError | undefined {
+  if (!('code' in error) || !PROTOCOL_CODES.has(error.code)) return undefined
+  return new TransportError(
+    'ERR_PROTOCOL',
+    `the peer broke the HTTP/2 protocol: ${error.message}`,
+    {},
+    { cause: error },
+  )
 }
 
 function lost(message: string, cause?: Error): TransportError {

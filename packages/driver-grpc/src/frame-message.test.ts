@@ -91,7 +91,7 @@ describe('messages of a call', () => {
   })
 
   it.each<[string, Uint8Array, string]>([
-    ['are compressed', message(dataField(patternFrame(64)), { flag: 1 }), 'ERR_CONNECTION_LOST'],
+    ['are compressed', message(dataField(patternFrame(64)), { flag: 1 }), 'ERR_PROTOCOL'],
     [
       'claim more than is allowed',
       message(new Uint8Array(0), { claims: LIMIT + 65 }),
@@ -114,17 +114,17 @@ describe('messages of a call', () => {
       message(dataField(Buffer.concat([patternFrame(64), Uint8Array.of(0)]))),
       'ERR_FRAME_LENGTH',
     ],
-    ['hold data that is cut', message(Uint8Array.of(0x12, 100, 1, 2)), 'ERR_CONNECTION_LOST'],
+    ['hold data that is cut', message(Uint8Array.of(0x12, 100, 1, 2)), 'ERR_PROTOCOL'],
     [
       'hold data longer than 53 bits can say',
       message(Uint8Array.of(0x12, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1)),
-      'ERR_CONNECTION_LOST',
+      'ERR_PROTOCOL',
     ],
-    ['hold a number without end', message(new Uint8Array(20).fill(0xff)), 'ERR_CONNECTION_LOST'],
-    ['hold data as a number', message(Uint8Array.of(0x10, 1)), 'ERR_CONNECTION_LOST'],
-    ['hold seq as bytes', message(Uint8Array.of(0x0a, 0)), 'ERR_CONNECTION_LOST'],
-    ['hold a group', message(Uint8Array.of(0x1b, 0x1c)), 'ERR_CONNECTION_LOST'],
-    ['hold field 0', message(Uint8Array.of(0x02, 0)), 'ERR_CONNECTION_LOST'],
+    ['hold a number without end', message(new Uint8Array(20).fill(0xff)), 'ERR_PROTOCOL'],
+    ['hold data as a number', message(Uint8Array.of(0x10, 1)), 'ERR_PROTOCOL'],
+    ['hold seq as bytes', message(Uint8Array.of(0x0a, 0)), 'ERR_PROTOCOL'],
+    ['hold a group', message(Uint8Array.of(0x1b, 0x1c)), 'ERR_PROTOCOL'],
+    ['hold field 0', message(Uint8Array.of(0x02, 0)), 'ERR_PROTOCOL'],
   ])('are refused when they %s', (_name, bytes, code) => {
     expect(() => decode(bytes)).toThrow(expect.objectContaining({ code }))
   })

@@ -91,7 +91,7 @@ export class MessageSplitter implements FrameReader {
     const length = new DataView(head.buffer, head.byteOffset).getUint32(1)
     if (head[0] !== 0)
       throw new TransportError(
-        'ERR_CONNECTION_LOST',
+        'ERR_PROTOCOL',
         'the peer sent a compressed message; no compression was agreed on',
         { reason: 'compressed' },
       )
@@ -126,7 +126,7 @@ function dataOf(message: Uint8Array): Uint8Array {
   let data: Uint8Array = new Uint8Array(0)
   let at = 0
   const broken = (): TransportError =>
-    new TransportError('ERR_CONNECTION_LOST', 'a message is no Frame as the service defines it', {
+    new TransportError('ERR_PROTOCOL', 'a message is no Frame as the service defines it', {
       reason: 'encoding',
     })
   const varint = (): number => {

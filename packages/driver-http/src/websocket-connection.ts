@@ -81,6 +81,7 @@ export class WebSocketConnection implements Connection {
     this.#over.promise.catch(() => {})
 
     websocket.on('message', (data, isBinary) => this.#received(data, isBinary))
+    websocket.on('ping', () => this.#pinged())
     websocket.on('error', (error) => this.#broken(error))
     websocket.on('close', (code) => this.#ended(code))
     // The WebSocket keeps to itself why its socket broke.
@@ -155,7 +156,7 @@ export class WebSocketConnection implements Connection {
     if (this.#state !== 'open') return
     if (!isBinary || !(data instanceof Uint8Array)) {
       const text = 'the peer sent a text message; frames are binary'
-      this.#fail(new TransportError('ERR_CONNECTION_LOST', text), CLOSE.unsupportedData)
+      this.#fail(new TransportError('ERR_PROTOCOL', text), CLOSE.unsupportedData)
       return
     }
     // A plain view: the slice() of Node's Buffer shares memory where everyone expects a copy.
@@ -199,6 +200,12 @@ export class WebSocketConnection implements Connection {
     }
   }
 
+  /** The library hangs up, without a word to anybody, on a peer that has too many pings unanswered. */
+  #pinged(): void {
+    if (this.#state !== 'open' || this.#websocket.readyState !== this.#websocket.CLOSING) return
+    this.#fail(new TransportError('ERR_PROTOCOL', 'the peer sent more pings than can be answered'))
+  }
+
   /** The peer broke the rules of RFC 6455 or a limit; the WebSocket tells it and hangs up. */
   #broken(error: Error): void {
     if (this.#socketError !== undefined) return
@@ -212,7 +219,7 @@ export class WebSocketConnection implements Connection {
             { cause: error },
           )
         : new TransportError(
-            'ERR_CONNECTION_LOST',
+            'ERR_PROTOCOL',
             `the peer broke the WebSocket protocol: ${error.message}`,
             { reason: code },
             { cause: error },

@@ -61,12 +61,12 @@ describe('the WebSocket edge of a listener', () => {
     [
       'a text message',
       [wireFrame(new TextEncoder().encode('hello'), { opcode: OPCODE.text })],
-      'ERR_CONNECTION_LOST',
+      'ERR_PROTOCOL',
       1003,
     ],
-    ['a frame without mask', [wireFrame(frame, { masked: false })], 'ERR_CONNECTION_LOST', 1002],
-    ['a compressed frame', [wireFrame(frame, { rsv: 4 })], 'ERR_CONNECTION_LOST', 1002],
-    ['an unknown opcode', [wireFrame(frame, { opcode: 5 })], 'ERR_CONNECTION_LOST', 1002],
+    ['a frame without mask', [wireFrame(frame, { masked: false })], 'ERR_PROTOCOL', 1002],
+    ['a compressed frame', [wireFrame(frame, { rsv: 4 })], 'ERR_PROTOCOL', 1002],
+    ['an unknown opcode', [wireFrame(frame, { opcode: 5 })], 'ERR_PROTOCOL', 1002],
     [
       'a message longer than its frame says',
       [wireFrame(patternFrame(64).fill(9, 4).fill(0, 0, 3).fill(63, 3, 4))],
@@ -100,7 +100,7 @@ describe('the WebSocket edge of a listener', () => {
     [
       'a continuation of nothing',
       [wireFrame(frame, { opcode: OPCODE.continuation })],
-      'ERR_CONNECTION_LOST',
+      'ERR_PROTOCOL',
       1002,
     ],
   ])('closes on %s', async (_name, frames, code, goodbye) => {
@@ -125,7 +125,7 @@ describe('the WebSocket edge of a listener', () => {
     peer.socket.write(
       Buffer.concat([one({ fin: false }), ...Array.from({ length: 20_000 }, () => more)]),
     )
-    await expect(over).rejects.toMatchObject({ code: 'ERR_CONNECTION_LOST' })
+    await expect(over).rejects.toMatchObject({ code: 'ERR_PROTOCOL' })
   })
 
   it('takes fragments, and pings between them', async () => {
@@ -164,7 +164,7 @@ describe('the WebSocket edge of a listener', () => {
     const drained = (): Promise<unknown> =>
       Promise.race([ended, new Promise((resolve) => peer.socket.once('drain', resolve))])
     while (!isOver) if (!peer.socket.write(pings)) await drained()
-    await expect(over).rejects.toMatchObject({ code: 'ERR_CONNECTION_LOST' })
+    await expect(over).rejects.toMatchObject({ code: 'ERR_PROTOCOL' })
   })
 
   it('survives garbage with its own errors only', async () => {

@@ -7,8 +7,8 @@ import type { KeepAliveOptions } from './grpc-options.ts'
 import { STATUS, statusHeaders } from './grpc-status.ts'
 import { acceptSession, closeSession, keepAlive } from './http2-session.ts'
 
-/** Calls that were no good, on one HTTP/2 connection, before it is cut. */
-const MAX_REFUSED_CALLS = 8
+/** Calls on one HTTP/2 connection that were refused, or ended before they said anything, before it is cut. */
+const MAX_WASTED_CALLS = 8
 
 /**
  * Serves the one method on the HTTP/2 connection that it makes of each socket; every call of it is a connection.
@@ -29,12 +29,12 @@ export function acceptCalls(
     const { http2 } = session
     let admitted = false
     let calls = 0
-    let refused = 0
+    let wasted = 0
 
     const refuse = (stream: ServerHttp2Stream, refusal: Refusal): void => {
-      refused += 1
+      wasted += 1
       const answer = (): void => stream.respond(refusal.headers, { endStream: true })
-      if (refused > MAX_REFUSED_CALLS) entry.refuse('protocol', 'too many calls of other methods')
+      if (wasted > MAX_WASTED_CALLS) entry.refuse('protocol', 'too many calls of other methods')
       else entry.refuse('protocol', refusal.text, answer)
     }
     const serve = (stream: ServerHttp2Stream): void => {
@@ -44,14 +44,18 @@ export function acceptCalls(
         keepAlive(http2, socket, clock, keepAliveOptions)
       }
       calls += 1
+      const call = acceptedCall(stream, { clock, description, sessionError: session.error }, limits)
       stream.once('close', () => {
         calls -= 1
         // A dialler that wants another link dials again.
         if (calls === 0) closeSession(http2, clock, limits.closeTimeoutMs)
+        if (call.bytesReceived > 0) return
+        wasted += 1
+        // Once: the others may all end with the connection.
+        if (wasted === MAX_WASTED_CALLS + 1)
+          entry.refuse('protocol', 'too many calls ended before they said anything')
       })
-      onConnection(
-        acceptedCall(stream, { clock, description, sessionError: session.error }, limits),
-      )
+      onConnection(call)
     }
     http2.on('error', () => {
       if (!admitted) entry.refuse('protocol', 'the peer does not speak HTTP/2 as it should')

@@ -91,9 +91,9 @@ describe('the gRPC edge of a listener', () => {
   })
 
   it.each<[string, Uint8Array, string, string]>([
-    ['a compressed message', Uint8Array.of(1, 0, 0, 0, 0), 'ERR_CONNECTION_LOST', '13'],
+    ['a compressed message', Uint8Array.of(1, 0, 0, 0, 0), 'ERR_PROTOCOL', '13'],
     ['a message that claims 4 GiB', Uint8Array.of(0, 255, 255, 255, 255), 'ERR_FRAME_LENGTH', '8'],
-    ['no Frame', Uint8Array.of(0, 0, 0, 0, 1, 0xff), 'ERR_CONNECTION_LOST', '3'],
+    ['no Frame', Uint8Array.of(0, 0, 0, 0, 1, 0xff), 'ERR_PROTOCOL', '3'],
   ])('ends the call on %s, and says why', async (_name, bytes, code, status) => {
     await using ears = await listen()
     await using peer = await call(ears.port)
@@ -219,11 +219,14 @@ describe('the gRPC edge of a listener', () => {
     await web.closed
   })
 
-  it('cuts who floods it with resets', async () => {
-    await using ears = await listen()
+  it('cuts who floods it with resets, and reports it', async () => {
+    const { logger, warned } = recorder()
+    await using ears = await listen({ logger })
     const session = connect(`http://127.0.0.1:${ears.port}`)
     session.on('error', () => {})
     const closed = once(session, 'close')
+    // Without one that lasts, the connection would end with the first that is taken back.
+    session.request(CALL, { endStream: false }).on('error', () => {})
     let isClosed = false
     void closed.then(() => {
       isClosed = true
@@ -238,6 +241,7 @@ describe('the gRPC edge of a listener', () => {
     }
     expect(isClosed).toBe(true)
     await closed
+    expect(await warned).toMatchObject({ reason: 'protocol' })
   })
 
   it('cuts a silent peer that answers no pings', async () => {

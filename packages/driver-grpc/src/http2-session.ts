@@ -18,6 +18,8 @@ const MAX_CALLS = 8
 const MAX_HEADER_BYTES = 8 * 1024
 const MAX_HEADERS = 64
 const MAX_INVALID_FRAMES = 8
+/** Calls above {@link MAX_CALLS} that are asked for before the connection is cut. */
+const MAX_REJECTED_CALLS = 8
 const MEMORY_MEGABYTES = 32
 
 const SETTINGS = {
@@ -31,6 +33,7 @@ const SESSION_OPTIONS: ClientSessionOptions & ServerSessionOptions = {
   settings: SETTINGS,
   maxHeaderListPairs: MAX_HEADERS,
   maxSessionInvalidFrames: MAX_INVALID_FRAMES,
+  maxSessionRejectedStreams: MAX_REJECTED_CALLS,
   maxSessionMemory: MEMORY_MEGABYTES,
 }
 

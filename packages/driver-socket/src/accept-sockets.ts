@@ -6,6 +6,7 @@ import {
   type Listener,
   TransportError,
 } from '@hanse/contract'
+import { peerNameOf } from './describe-socket.ts'
 import { explainNetwork, explainTls } from './explain-error.ts'
 import { HandshakeGate } from './handshake-gate.ts'
 import { parseAddress } from './link-address.ts'
@@ -87,20 +88,23 @@ class Door {
   /** Starts the deadline of a raw socket, unless there are too many. */
   enter(socket: Socket): boolean {
     const { clock, limits } = this.#components
-    const remoteAddress = socket.remoteAddress ?? 'unknown'
     // Until an owner listens, a socket may break without harm to the process.
     socket.on('error', () => {})
-    if (!this.#gate.enter(socket)) {
-      this.refuse(remoteAddress, 'too-many', 'too many handshakes are in progress')
-      socket.destroy()
-      return false
+    const loser = this.#gate.enter(socket)
+    if (loser !== undefined) {
+      const text = 'too many handshakes are in progress'
+      this.refuse(loser.address, 'too-many', text, loser.peerName)
+      loser.socket.destroy()
+      if (loser.socket === socket) return false
     }
     const deadline = clock.setTimer(limits.handshakeTimeoutMs, () => {
-      if (!this.#gate.isPending(socket)) return
+      const late = this.#gate.pending(socket)
+      if (late?.socket !== socket) return
       this.refuse(
-        remoteAddress,
+        late.address,
         'timeout',
         `the handshake took longer than ${limits.handshakeTimeoutMs} ms`,
+        late.peerName,
       )
       socket.destroy()
     })
@@ -111,11 +115,14 @@ class Door {
   entry(socket: Socket): Entry {
     // A destroyed socket has forgotten its address.
     const remoteAddress = socket.remoteAddress ?? 'unknown'
+    const peerName = peerNameOf(socket)
+    const pending = this.#gate.pending(socket)
+    if (pending !== undefined) pending.peerName = peerName
     return {
       socket,
       admit: () => this.#gate.leave(socket),
       refuse: (reason, text, last) => {
-        this.refuse(remoteAddress, reason, text)
+        this.refuse(remoteAddress, reason, text, peerName)
         // The deadline goes on: it cuts a peer that does not take in its last message.
         if (last === undefined) socket.destroy()
         else last()
@@ -123,9 +130,9 @@ class Door {
     }
   }
 
-  refuse(remoteAddress: string, reason: string, text: string): void {
-    this.#components.logger.warn('connection refused', { remoteAddress, reason, text })
-    this.#components.onRefused({ remoteAddress, reason, text })
+  refuse(remoteAddress: string, reason: string, text: string, peerName?: string): void {
+    this.#components.logger.warn('connection refused', { remoteAddress, peerName, reason, text })
+    this.#components.onRefused({ remoteAddress, peerName, reason, text })
   }
 
   /** Cuts those who are not admitted. */

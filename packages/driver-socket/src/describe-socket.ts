@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { ConnectionInfo, ConnectionSecurity } from '@hanse/contract'
@@ -44,9 +45,19 @@ function describeTls(socket: TLSSocket, addresses: ConnectionInfo): SocketDescri
     peerCertificateExpiry: certificate?.validToDate.getTime(),
     peerFingerprint: certificate?.fingerprint256.replaceAll(':', '').toLowerCase(),
   }
-  // A subject with several common names has none that could be relied on; Node lists them as an array.
+  return { info, peerName: nameIn(certificate) }
+}
+
+/** Certificate subject at the other end of a socket, if it showed one that was verified. */
+export function peerNameOf(socket: Socket): string | undefined {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined
+  return nameIn(socket.getPeerX509Certificate())
+}
+
+/** A subject with several common names has none that could be relied on; Node lists them as an array. */
+function nameIn(certificate: X509Certificate | undefined): string | undefined {
   const name: unknown = certificate?.toLegacyObject().subject?.CN
-  return { info, peerName: typeof name === 'string' ? name : undefined }
+  return typeof name === 'string' ? name : undefined
 }
 
 /** Before TLS 1.3 an exporter may be the same for two connections (RFC 9266, section 4.2). */

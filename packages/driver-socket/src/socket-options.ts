@@ -33,6 +33,8 @@ export interface SocketOptions {
 /** A connection that ended before it was one. */
 export interface RefusedHandshake {
   readonly remoteAddress: string
+  /** Certificate subject of a peer that had finished its TLS handshake. */
+  readonly peerName: string | undefined
   /** Short and stable: `untrusted`, `expired`, `missing`, `timeout`, `too-many`, `protocol`, … */
   readonly reason: string
   /** A sentence for people. */

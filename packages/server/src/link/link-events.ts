@@ -7,9 +7,14 @@ import type { Applicant } from '@hanse/session'
 /** Puts a refusal into the record; what repeats is counted. */
 export type RecordRefusal = (event: AuditEvent) => void
 
-export function handshakeEvent({ remoteAddress, reason, text }: RefusedHandshake): AuditEvent {
+export function handshakeEvent({
+  remoteAddress,
+  peerName = 'unknown',
+  reason,
+  text,
+}: RefusedHandshake): AuditEvent {
   return {
-    actor: { name: 'unknown', origin: hostOf(remoteAddress) },
+    actor: { name: peerName, origin: hostOf(remoteAddress) },
     act: 'connect',
     outcome: 'refused',
     code: `handshake-${reason}`,

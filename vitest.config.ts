@@ -17,13 +17,13 @@ const wholeProcesses = (name: string, include: string[], exclude: string[] = [])
   },
 })
 
-/** What an attacker may do with a link once it has one, over the other drivers; `attack` is over TCP. */
-const attackOver = (scheme: string) => {
-  const { test } = wholeProcesses(`attack-${scheme}`, [
-    'test/attack/messages.test.ts',
-    'test/attack/identity.test.ts',
-    'test/attack/signed-commands.test.ts',
-  ])
+/** Attacks on what one driver alone has. */
+const WEBSOCKET_ATTACKS = 'test/attack/websocket.test.ts'
+const HTTP2_ATTACKS = 'test/attack/http2.test.ts'
+
+/** Attacks over a driver, all but those of `exclude`. */
+const attackOver = (scheme: string, name: string, exclude: string[]) => {
+  const { test } = wholeProcesses(name, ['test/attack/*.test.ts'], exclude)
   return { test: { ...test, env: { HANSE_ATTACK_SCHEME: scheme } } }
 }
 
@@ -51,9 +51,9 @@ export default defineConfig({
       },
       wholeProcesses('one-league', ['test/league/one-league.test.ts']),
       wholeProcesses('league', ['test/league/*.test.ts'], ['test/league/one-league.test.ts']),
-      wholeProcesses('attack', ['test/attack/*.test.ts']),
-      attackOver('http'),
-      attackOver('grpc'),
+      attackOver('tcp', 'attack', [WEBSOCKET_ATTACKS, HTTP2_ATTACKS]),
+      attackOver('http', 'attack-http', [HTTP2_ATTACKS]),
+      attackOver('grpc', 'attack-grpc', [WEBSOCKET_ATTACKS]),
       wholeProcesses('proxies', ['test/proxies/*.test.ts']),
       interop,
     ],

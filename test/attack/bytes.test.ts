@@ -3,8 +3,9 @@ import { connect, type Socket } from 'node:net'
 import { encode } from '@msgpack/msgpack'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { fobs } from '../support/attacker-login.ts'
-import { AttackerPeer, FRAME, frameOf } from '../support/attacker-peer.ts'
+import { type AttackerPeer, FRAME, frameOf } from '../support/attacker-peer.ts'
 import { AttackScene } from '../support/attacker-scene.ts'
+import { ATTACK_SCHEME } from '../support/attacker-wire.ts'
 import { SERVER } from '../support/league.ts'
 
 let scene: AttackScene
@@ -39,7 +40,7 @@ describe('a frame before the greeting', () => {
       actor: 'site-3',
       act: 'protocol',
       code: 'frame-length',
-      text: new RegExp(`frame length ${length} is outside`),
+      text: new RegExp(`\\b${length}\\b`),
     })
   })
 
@@ -253,7 +254,8 @@ describe('somebody slow', () => {
     await scene.expectUnharmed()
   })
 
-  it('in a frame keeps nobody else waiting', async () => {
+  it.skipIf(ATTACK_SCHEME !== 'tcp')('in a frame keeps nobody else waiting', async () => {
+    // Over the other drivers half a frame is a message of half the length; see the attacks on each.
     const greeting = await scene.dial('site-4')
     greeting.write(frameOf(FRAME.hello, NOTHING, NOTHING, { length: 1000 }).subarray(0, 1))
     const admitted = await scene.link('site-4')
@@ -264,20 +266,11 @@ describe('somebody slow', () => {
   })
 
   it('who never says who it is gets a few connections and no more, by certificate', async () => {
-    const identity = await scene.identityOf('site-4')
     const silent: AttackerPeer[] = []
     for (let i = 0; i < 20; i++)
       silent.push(
         ...(await Promise.all(
-          Array.from({ length: 10 }, async () =>
-            scene.owns(
-              await AttackerPeer.dial({
-                port: scene.league.port,
-                identity,
-                localAddress: '127.0.0.3',
-              }),
-            ),
-          ),
+          Array.from({ length: 10 }, () => scene.dial('site-4', { localAddress: '127.0.0.3' })),
         )),
       )
     expect(silent).toHaveLength(200)

@@ -10,6 +10,7 @@ import { loadKit } from '@hanse/provision'
 import { COMMAND, COMMAND_HEADER, fobsOfJson } from '@hanse/session'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { AttackerServer } from '../support/attacker-server.ts'
+import { ATTACK_SCHEME } from '../support/attacker-wire.ts'
 import { zipOf } from '../support/attacker-zip.ts'
 import { type JobOptions, trainerOf, writeJob } from '../support/job-folder.ts'
 import { LEAD, League, SERVER } from '../support/league.ts'
@@ -21,7 +22,7 @@ const LEAD_FACTS = { submitter_name: LEAD, submitter_org: 'league', submitter_ro
 let league: League
 let server: AttackerServer
 beforeAll(async () => {
-  league = await League.provision({ sites: ['site-1', 'site-2'] })
+  league = await League.provision({ scheme: ATTACK_SCHEME, sites: ['site-1', 'site-2'] })
   server = await AttackerServer.listen(league.port, await identityOf(SERVER))
   await league.startPlace('site-1')
 })
@@ -223,7 +224,7 @@ describe('a site does not believe that somebody is its server', () => {
     ['another site', 'site-1'],
     ['a person', BOSS],
   ])('who has the certificate of %s', async (_who, holder) => {
-    const other = await League.provision({ sites: ['site-1', 'site-2'] })
+    const other = await League.provision({ scheme: ATTACK_SCHEME, sites: ['site-1', 'site-2'] })
     try {
       const { identity } = await loadKit(other.kit(holder), { now: Date.now() })
       await using impostor = await AttackerServer.listen(other.port, identity)
@@ -239,8 +240,8 @@ describe('a site does not believe that somebody is its server', () => {
 
   it('who has a certificate for a server of another league', async () => {
     const [mine, foreign] = await Promise.all([
-      League.provision({ sites: ['site-1'] }),
-      League.provision({ sites: ['site-1'] }),
+      League.provision({ scheme: ATTACK_SCHEME, sites: ['site-1'] }),
+      League.provision({ scheme: ATTACK_SCHEME, sites: ['site-1'] }),
     ])
     try {
       const { identity } = await loadKit(foreign.kit(SERVER), { now: Date.now() })

@@ -1,7 +1,14 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { Identity } from '@hanse/pki'
 import { decode, encode } from '@msgpack/msgpack'
-import { type AttackScheme, clearWire, driverWire, tlsWire, type Wire } from './attacker-wire.ts'
+import {
+  type AttackScheme,
+  clearWire,
+  driverWire,
+  socketWire,
+  tlsSocket,
+  type Wire,
+} from './attacker-wire.ts'
 
 /** Types of frames; `spec/transport.md` §3.1. */
 export const FRAME = { data: 1, hello: 4, ready: 5, ping: 6, pong: 7 } as const
@@ -84,6 +91,12 @@ export function messageFrame(
   return frameOf(FRAME.data, encode(all), payload)
 }
 
+/** The greeting of a cell that is called `name`. */
+export function helloFrame(name: string): Uint8Array {
+  const greeting = { endpoint_name: name, fqcn: name, timestamp: 1.5, hanse: [] }
+  return frameOf(FRAME.hello, new Uint8Array(0), encode(greeting))
+}
+
 /**
  * An attacker at the other end of a TLS connection: says what it likes, byte by byte. Has a coder of its own, so that
  * it can write what ours would refuse to.
@@ -117,7 +130,8 @@ export class AttackerPeer implements AsyncDisposable {
   static async dial(options: DialOptions): Promise<AttackerPeer> {
     const { port, identity, localAddress, clear, scheme = 'tcp', ca } = options
     if (clear === true) return new AttackerPeer(await clearWire(port))
-    if (scheme === 'tcp') return new AttackerPeer(await tlsWire(port, identity, localAddress))
+    if (scheme === 'tcp')
+      return new AttackerPeer(socketWire(await tlsSocket(port, identity, { localAddress })))
     return new AttackerPeer(await driverWire(scheme, port, ca ?? identity?.tls.ca ?? '', identity))
   }
 
@@ -128,8 +142,7 @@ export class AttackerPeer implements AsyncDisposable {
   /** Greets as `name`; what a Hanse peer is told when it is refused is told to us too. */
   hello(name: string): Promise<Welcome> {
     this.#name = name
-    const greeting = { endpoint_name: name, fqcn: name, timestamp: 1.5, hanse: [] }
-    this.write(frameOf(FRAME.hello, new Uint8Array(0), encode(greeting)))
+    this.write(helloFrame(name))
     return this.#welcome.promise
   }
 

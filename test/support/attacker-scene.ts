@@ -11,9 +11,10 @@ import { tcp } from '@hanse/driver-tcp'
 import type { Identity } from '@hanse/pki'
 import { type AdminKit, loadKit } from '@hanse/provision'
 import { expect, type TaskMeta } from 'vitest'
+import { type RawSocket, rawSocket } from '../../packages/driver-socket/test/raw-socket.ts'
 import { type AttackerLogin, type LoginLies, logIn } from './attacker-login.ts'
 import { AttackerPeer } from './attacker-peer.ts'
-import { ATTACK_SCHEME } from './attacker-wire.ts'
+import { ATTACK_SCHEME, type TlsOptions, tlsSocket } from './attacker-wire.ts'
 import { trainerOf, writeJob } from './job-folder.ts'
 import { LEAD, League, type LeagueOptions, SERVER } from './league.ts'
 
@@ -26,6 +27,7 @@ const RECORD_WITHIN_MS = 5_000
 export interface WantedEntry {
   readonly actor?: string
   readonly act?: string
+  readonly target?: string
   readonly code?: string
   readonly text?: RegExp
 }
@@ -112,6 +114,12 @@ export class AttackScene implements AsyncDisposable {
     return this.owns(
       await AttackerPeer.dial({ port, scheme: ATTACK_SCHEME, ca, identity, ...options }),
     )
+  }
+
+  /** TLS with the certificate of `holder`, and nothing said inside yet; ends with the test. */
+  async socket(holder: string, options: TlsOptions = {}): Promise<RawSocket> {
+    const identity = await this.identityOf(holder)
+    return this.owns(rawSocket(await tlsSocket(this.league.port, identity, options)))
   }
 
   /** A link of `holder`, admitted under `cell`; not logged in. */
@@ -246,11 +254,12 @@ export class AttackScene implements AsyncDisposable {
   }
 }
 
-function fits(entry: AuditEntry, { actor, act, code, text }: WantedEntry): boolean {
+function fits(entry: AuditEntry, { actor, act, target, code, text }: WantedEntry): boolean {
   return (
     entry.outcome === 'refused' &&
     (actor === undefined || entry.actor.name === actor) &&
     (act === undefined || entry.act === act) &&
+    (target === undefined || entry.target === target) &&
     (code === undefined || entry.code === code) &&
     (text === undefined || text.test(entry.text))
   )

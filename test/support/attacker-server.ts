@@ -1,5 +1,7 @@
 import { type Cell, createCell } from '@hanse/cellnet'
 import { type JsonObject, systemClock } from '@hanse/contract'
+import { grpc } from '@hanse/driver-grpc'
+import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import {
   createFrameKeyShare,
@@ -19,6 +21,7 @@ import {
   serverStamp,
 } from '@hanse/session'
 import { registry } from './attacker-login.ts'
+import { ATTACK_SCHEME } from './attacker-wire.ts'
 
 /** A server that an attacker has taken over, with all its keys: takes every login and orders what it likes. */
 export class AttackerServer implements AsyncDisposable {
@@ -30,7 +33,11 @@ export class AttackerServer implements AsyncDisposable {
 
   /** Listens with whatever certificate it has. */
   static async listen(port: number, identity: Identity): Promise<AttackerServer> {
-    const cell = createCell('server', { drivers: [tcp()], registry }, { ownName: identity.name })
+    const cell = createCell(
+      'server',
+      { drivers: [tcp(), http(), grpc()], registry },
+      { ownName: identity.name },
+    )
     serveRegistration(
       cell,
       {
@@ -49,7 +56,10 @@ export class AttackerServer implements AsyncDisposable {
     for (const topic of ['heart_beat', 'quit', 'report_job_failure'])
       cell.handle('task', topic, () => ({}))
     cell.outgoing(serverStamp((name, token) => signToken(identity.key, name, token)))
-    await cell.listen(new URL(`tcp://127.0.0.1:${port}`), { mode: 'mtls', tls: identity.tls })
+    await cell.listen(new URL(`${ATTACK_SCHEME}://127.0.0.1:${port}`), {
+      mode: 'mtls',
+      tls: identity.tls,
+    })
     return new AttackerServer(cell)
   }
 

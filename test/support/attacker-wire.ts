@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect as connectClear, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { Driver } from '@hanse/contract'
 import { grpc } from '@hanse/driver-grpc'
 import { http } from '@hanse/driver-http'
@@ -48,23 +48,31 @@ export async function clearWire(port: number): Promise<Wire> {
   return socketWire(socket)
 }
 
+export interface TlsOptions {
+  readonly localAddress?: string | undefined
+  /** What to agree on inside TLS. */
+  readonly alpn?: string | undefined
+}
+
 /** TLS that takes any server; without an identity no certificate is shown. */
-export async function tlsWire(
+export async function tlsSocket(
   port: number,
   identity: Identity | undefined,
-  localAddress: string | undefined,
-): Promise<Wire> {
+  { localAddress, alpn }: TlsOptions = {},
+): Promise<TLSSocket> {
   const tls = identity?.tls
   const socket = connectTls({
     host: '127.0.0.1',
     port,
     ...(localAddress === undefined ? {} : { localAddress }),
+    ...(alpn === undefined ? {} : { ALPNProtocols: [alpn] }),
     ...(tls === undefined ? {} : { ca: tls.ca, cert: tls.cert, key: tls.key }),
     rejectUnauthorized: false,
     servername: 'localhost',
   })
+  socket.on('error', () => undefined)
   await once(socket, 'secureConnect')
-  return socketWire(socket)
+  return socket
 }
 
 /**

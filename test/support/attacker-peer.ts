@@ -129,10 +129,19 @@ export class AttackerPeer implements AsyncDisposable {
   /** Dials and finishes the TLS handshake, as far as the dialler sees it. */
   static async dial(options: DialOptions): Promise<AttackerPeer> {
     const { port, identity, localAddress, clear, scheme = 'tcp', ca } = options
-    if (clear === true) return new AttackerPeer(await clearWire(port))
     if (scheme === 'tcp')
-      return new AttackerPeer(socketWire(await tlsSocket(port, identity, { localAddress })))
-    return new AttackerPeer(await driverWire(scheme, port, ca ?? identity?.tls.ca ?? '', identity))
+      return new AttackerPeer(
+        clear === true
+          ? await clearWire(port)
+          : socketWire(await tlsSocket(port, identity, { localAddress })),
+      )
+    const tls = {
+      ca: ca ?? identity?.tls.ca ?? '',
+      cert: identity?.tls.cert,
+      key: identity?.tls.key,
+    }
+    const mode = clear === true ? 'clear' : identity === undefined ? 'tls' : 'mtls'
+    return new AttackerPeer(await driverWire(scheme, port, { mode, tls, serverName: 'localhost' }))
   }
 
   get name(): string {

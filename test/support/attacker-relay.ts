@@ -1,51 +1,63 @@
-import { once } from 'node:events'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import type { Connection, Listener } from '@hanse/contract'
+import { grpc } from '@hanse/driver-grpc'
+import { http } from '@hanse/driver-http'
+import { tcp } from '@hanse/driver-tcp'
+import { ATTACK_SCHEME } from './attacker-wire.ts'
 
 export type Way = 'to-server' | 'to-member'
 
 /** What somebody on the way makes of one frame: nothing, others, more. */
 export type Meddler = (frame: Buffer, way: Way) => readonly Buffer[]
 
-/** Somebody on the way between members and their server, where no TLS keeps them out: sees and changes every frame. */
+const DRIVER = { tcp, http, grpc }[ATTACK_SCHEME]({ closeTimeoutMs: 50 })
+const CLEAR = { mode: 'clear' } as const
+const MAX_FRAME_BYTES = 2 ** 26
+
+/**
+ * Somebody on the way between members and their server, where no TLS keeps them out: sees and changes every frame,
+ * whatever carries it.
+ */
 export class AttackerRelay implements AsyncDisposable {
   /** All frames of the link that is or was up last, as they came. */
   readonly seen: { readonly way: Way; readonly frame: Buffer }[] = []
   meddle: Meddler = (frame) => [frame]
-  readonly #server: Server
   readonly #serverPort: number
-  readonly #sockets = new Set<Socket>()
-  #toServer: Socket | undefined
-  #toMember: Socket | undefined
+  readonly #connections = new Set<Connection>()
+  #listener: Listener | undefined
+  #toServer: Connection | undefined
+  #toMember: Connection | undefined
 
-  private constructor(port: number, serverPort: number) {
+  private constructor(serverPort: number) {
     this.#serverPort = serverPort
-    this.#server = createServer((member) => this.#accept(member)).listen(port, '127.0.0.1')
   }
 
   static async listen(port: number, serverPort: number): Promise<AttackerRelay> {
-    const relay = new AttackerRelay(port, serverPort)
-    await once(relay.#server, 'listening')
+    const relay = new AttackerRelay(serverPort)
+    relay.#listener = await DRIVER.listen(urlOf(port), CLEAR, (member) => {
+      // A server that is not there is none for the member either.
+      relay.#accept(member).catch(() => member[Symbol.asyncDispose]())
+    })
     return relay
   }
 
   /** Puts a frame of its own onto the link that is up. */
   inject(frame: Uint8Array, way: Way = 'to-server'): void {
-    ;(way === 'to-server' ? this.#toServer : this.#toMember)?.write(frame)
+    const to = way === 'to-server' ? this.#toServer : this.#toMember
+    to?.send([frame]).catch(() => undefined)
   }
 
   /** Cuts the link that is up. */
   cut(): void {
-    for (const socket of this.#sockets) socket.destroy()
+    for (const connection of this.#connections) void connection[Symbol.asyncDispose]()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.cut()
-    this.#server.close()
-    await once(this.#server, 'close')
+    await this.#listener?.[Symbol.asyncDispose]()
+    await Promise.all([...this.#connections].map((one) => one[Symbol.asyncDispose]()))
   }
 
-  #accept(member: Socket): void {
-    const server = connect(this.#serverPort, '127.0.0.1')
+  async #accept(member: Connection): Promise<void> {
+    const server = await DRIVER.connect(urlOf(this.#serverPort), CLEAR)
     this.#toMember = member
     this.#toServer = server
     this.seen.length = 0
@@ -53,24 +65,25 @@ export class AttackerRelay implements AsyncDisposable {
     this.#pass(server, member, 'to-member')
   }
 
-  #pass(from: Socket, to: Socket, way: Way): void {
-    this.#sockets.add(from)
-    from.on('error', () => undefined)
-    from.on('close', () => {
-      this.#sockets.delete(from)
-      to.destroy()
-    })
-    let buffer: Buffer = Buffer.alloc(0)
-    from.on('data', (chunk: Buffer) => {
-      buffer = Buffer.concat([buffer, chunk])
-      while (buffer.length >= 4 && buffer.length >= buffer.readUInt32BE(0)) {
-        const frame = buffer.subarray(0, buffer.readUInt32BE(0))
-        buffer = buffer.subarray(frame.length)
-        this.seen.push({ way, frame: Buffer.from(frame) })
-        for (const out of this.meddle(frame, way)) to.write(out)
-      }
-    })
+  #pass(from: Connection, to: Connection, way: Way): void {
+    this.#connections.add(from)
+    from.maxFrameBytes = MAX_FRAME_BYTES
+    const over = (): void => {
+      this.#connections.delete(from)
+      void to[Symbol.asyncDispose]()
+    }
+    from
+      .receive(async (bytes) => {
+        const frame = Buffer.from(bytes)
+        this.seen.push({ way, frame })
+        for (const out of this.meddle(frame, way)) await to.send([out])
+      })
+      .then(over, over)
   }
+}
+
+function urlOf(port: number): URL {
+  return new URL(`${ATTACK_SCHEME}://127.0.0.1:${port}`)
 }
 
 /** Whether a frame is a message, with a code or without. */

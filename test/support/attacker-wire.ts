@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect as connectClear, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import type { Driver } from '@hanse/contract'
+import type { Driver, LinkSecurity } from '@hanse/contract'
 import { grpc } from '@hanse/driver-grpc'
 import { http } from '@hanse/driver-http'
 import type { Identity } from '@hanse/pki'
@@ -82,16 +82,9 @@ export async function tlsSocket(
 export async function driverWire(
   scheme: 'http' | 'grpc',
   port: number,
-  ca: string,
-  identity: Identity | undefined,
+  security: LinkSecurity,
 ): Promise<Wire> {
   const driver: Driver = scheme === 'http' ? http() : grpc()
-  const tls = { ca, cert: identity?.tls.cert, key: identity?.tls.key }
-  const security = {
-    mode: identity === undefined ? 'tls' : 'mtls',
-    tls,
-    serverName: 'localhost',
-  } as const
   let isClosed = false
   try {
     const connection = await driver.connect(new URL(`${scheme}://127.0.0.1:${port}`), security)

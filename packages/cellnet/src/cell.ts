@@ -477,6 +477,13 @@ function misdeedOf(reason: Error, role: 'active' | 'passive'): MisdeedCode | und
   if (hasCode(reason, 'ERR_FRAME') || hasCode(reason, 'ERR_PROTOCOL')) return 'frame'
   if (hasCode(reason, 'ERR_PROOF')) return 'proof'
   if (hasCode(reason, 'ERR_HEADERS')) return 'headers'
+  // Who is refused for another reason gave a name, and is reported by it.
+  if (
+    hasCode(reason, 'ERR_REFUSED') &&
+    reason.details['reason'] === 'invalid_name' &&
+    role === 'passive'
+  )
+    return 'headers'
   // A listener that does not answer is slow, or no cell.
   if (hasCode(reason, 'ERR_HANDSHAKE_TIMEOUT') && role === 'passive') return 'no_greeting'
   return undefined

@@ -172,11 +172,18 @@ class AdminService implements AsyncDisposable {
     const caller = this.#components.callerOf(request)
     const command = this.#readCommand(request.body, reply)
     if (command !== undefined) {
-      if (caller === undefined)
-        reply.fail(notAuthenticated('only a person who registered may give commands'))
+      if (caller === undefined) reply.fail(await this.#noPerson(request, 'give commands'))
       else await this.#run({ command, caller, request, upload: undefined, signal, reply })
     }
     return { body: this.#textOf(reply) }
+  }
+
+  /** What is said to a cell that has not registered as a person's; recorded. */
+  async #noPerson({ origin }: CellRequest, what: string): Promise<CommandFailure> {
+    const text = `only a person who registered may ${what}`
+    const caller = { name: origin, cell: origin }
+    await this.#recorder.refusedOutside(caller, 'command', 'no-person', text)
+    return notAuthenticated(text)
   }
 
   #textOf(reply: ReplyBuilder): string {
@@ -462,7 +469,7 @@ class AdminService implements AsyncDisposable {
     if (command === undefined) return { refusal: this.#textOf(reply) }
     let session: AdminSession
     try {
-      if (caller === undefined) throw notAuthenticated('only a person who registered may upload')
+      if (caller === undefined) throw await this.#noPerson(request, 'upload')
       session = await this.#admitUpload(command, caller, request, offer)
     } catch (error) {
       return { refusal: this.#textOf(reply.fail(this.#failureOf(error, 'upload'))) }
@@ -488,8 +495,11 @@ class AdminService implements AsyncDisposable {
       finish: async () => {
         try {
           await file.close()
-          if (file.size !== expectedSize)
-            throw new RangeError(`${file.size} bytes came, ${String(expectedSize)} were announced`)
+          if (file.size !== expectedSize) {
+            const text = `${file.size} bytes came, ${String(expectedSize)} were announced`
+            await this.#recorder.refused(session, { act: 'submit_job' }, 'upload-size', text)
+            throw new RangeError(text)
+          }
           const upload: UploadedFile = { path: file.path, size: file.size }
           const { signal } = this.#stop
           await this.#run({ command, caller, request, upload, signal, reply })
@@ -518,8 +528,11 @@ class AdminService implements AsyncDisposable {
   ): Promise<AdminSession> {
     const [name = '', ...words] = splitWords(command.command)
     const known = this.#table.find(name)
-    if (known?.name !== 'submit_job')
-      throw new CommandFailure(COMMAND_STATUS.syntaxError, `"${name.slice(0, 64)}" takes no upload`)
+    if (known?.name !== 'submit_job') {
+      const text = `"${name.slice(0, 64)}" takes no upload`
+      await this.#recorder.refusedOutside(caller, 'upload', 'takes-no-upload', text)
+      throw new CommandFailure(COMMAND_STATUS.syntaxError, text)
+    }
     const use = {
       command,
       caller,
@@ -533,11 +546,11 @@ class AdminService implements AsyncDisposable {
     const size = offer.context.get(OBJECT_STREAM_KEY.fileSize)
     if (typeof size !== 'number' || !Number.isSafeInteger(size) || size <= 0)
       throw new CommandFailure(COMMAND_STATUS.syntaxError, 'the upload does not say how long it is')
-    if (size > this.#maxUploadBytes)
-      throw new CommandFailure(
-        COMMAND_STATUS.invalidJobDefinition,
-        `the job has ${size} bytes when packed; this server takes at most ${this.#maxUploadBytes}`,
-      )
+    if (size > this.#maxUploadBytes) {
+      const text = `the job has ${size} bytes when packed; this server takes at most ${this.#maxUploadBytes}`
+      await this.#recorder.refused(session, { act: known.name }, 'upload-size', text)
+      throw new CommandFailure(COMMAND_STATUS.invalidJobDefinition, text)
+    }
     const maxUploads = this.#options.maxUploadsPerSession ?? 2
     if ((this.#uploading.get(session.id) ?? 0) >= maxUploads)
       throw new CommandFailure(

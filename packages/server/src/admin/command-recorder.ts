@@ -56,7 +56,7 @@ export class CommandRecorder {
 
   /** A refusal of somebody who has no session. */
   async refusedOutside(
-    { name, cell, fingerprint }: Caller,
+    { name, cell, fingerprint }: Pick<Caller, 'name' | 'cell'> & Partial<Caller>,
     act: string,
     code: string,
     text: string,

@@ -20,6 +20,8 @@ const wholeProcesses = (name: string, include: string[], exclude: string[] = [])
 /** Attacks on what one driver alone has. */
 const WEBSOCKET_ATTACKS = 'test/attack/websocket.test.ts'
 const HTTP2_ATTACKS = 'test/attack/http2.test.ts'
+/** What is in an archive is judged far above all drivers. */
+const UPLOADS = 'test/attack/uploads.test.ts'
 
 /** Attacks over a driver, all but those of `exclude`. */
 const attackOver = (scheme: string, name: string, exclude: string[]) => {
@@ -52,8 +54,8 @@ export default defineConfig({
       wholeProcesses('one-league', ['test/league/one-league.test.ts']),
       wholeProcesses('league', ['test/league/*.test.ts'], ['test/league/one-league.test.ts']),
       attackOver('tcp', 'attack', [WEBSOCKET_ATTACKS, HTTP2_ATTACKS]),
-      attackOver('http', 'attack-http', [HTTP2_ATTACKS]),
-      attackOver('grpc', 'attack-grpc', [WEBSOCKET_ATTACKS]),
+      attackOver('http', 'attack-http', [HTTP2_ATTACKS, UPLOADS]),
+      attackOver('grpc', 'attack-grpc', [WEBSOCKET_ATTACKS, UPLOADS]),
       wholeProcesses('proxies', ['test/proxies/*.test.ts']),
       interop,
     ],

@@ -119,12 +119,8 @@ describe('a frame of an admitted peer', () => {
     peer.write(frameOf(FRAME.data, headers, NOTHING))
     const reply = await peer.request({ cn__topic: 'challenge', nonce: 'n' })
     expect(reply.returnCode).toBe('ok')
-  })
-
-  it('with headers that are not usable is recorded', async () => {
-    const peer = await scene.link('site-4')
-    peer.write(frameOf(FRAME.data, Uint8Array.of(0xc1), NOTHING))
-    await scene.recorded(SERVER, { actor: 'site-4', act: 'protocol', code: 'headers' })
+    const refusal = { actor: 'site-3', act: 'protocol', code: 'headers', target: 'site-3' }
+    await scene.recorded(SERVER, { ...refusal, folded: true })
   })
 })
 
@@ -148,6 +144,7 @@ describe('a body', () => {
       returnCode: 'invalid_request',
       error: expect.stringMatching(reason),
     })
+    await scene.recorded(SERVER, { actor: 'site-3', act: 'protocol', code: 'body', folded: true })
   })
 
   it('that is not usable is recorded', async () => {
@@ -331,6 +328,7 @@ describe('somebody slow', () => {
 })
 
 it('does its work after all that, and has a record of it', async () => {
+  scene.noAttack()
   await scene.expectJobCompletes()
   await scene.expectRecordsHold()
 })

@@ -130,6 +130,7 @@ it('who never says anything, or a byte at a time, is cut by the deadline, and no
 })
 
 it('does its work after all that, and has a record of it', async () => {
+  scene.noAttack()
   await scene.expectJobCompletes()
   await scene.expectRecordsHold()
 })

@@ -239,6 +239,7 @@ describe('HTTP/2', () => {
 })
 
 it('does its work after all that, and has a record of it', async () => {
+  scene.noAttack()
   await scene.expectJobCompletes()
   await scene.expectRecordsHold()
 })

@@ -53,12 +53,12 @@ describe('a connection', () => {
     const peer = await scene.dial('site-3')
     expect(await peer.hello(name)).toMatchObject({ admitted: false, code })
     await peer.closed
-    if (code !== 'invalid_name')
-      await scene.recorded(SERVER, {
-        actor: 'site-3',
-        act: 'connect',
-        code: code.replace('_', '-'),
-      })
+    const isName = code !== 'invalid_name'
+    await scene.recorded(SERVER, {
+      actor: 'site-3',
+      act: isName ? 'connect' : 'protocol',
+      code: isName ? code.replace('_', '-') : 'headers',
+    })
   })
 
   it('under a name that is alive does not push it out, even with its certificate', async () => {
@@ -277,6 +277,7 @@ describe('a thief whose kit is revoked', () => {
 })
 
 it('does its work after all that, and has a record of it', async () => {
+  scene.noAttack()
   await scene.expectJobCompletes()
   await scene.expectRecordsHold()
 })

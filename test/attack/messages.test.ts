@@ -215,6 +215,7 @@ describe('a site with a good token', () => {
     const { peer, stamp } = await scene.intruder('site-3')
     for (const text of ['list_jobs', 'submit_job x', '_cert_login site-3', 'shutdown all'])
       expect(await command(peer, stamp, text, undefined), text).toMatch(/only a person/)
+    await scene.recorded(SERVER, { actor: 'site-3', act: 'command', code: 'no-person' })
   })
 
   it('is none of the jobs of the server', async () => {
@@ -337,6 +338,7 @@ describe('a reference to data', () => {
 })
 
 it('does its work after all that, and has a record of it', async () => {
+  scene.noAttack()
   await scene.expectJobCompletes()
   await scene.expectRecordsHold()
 })

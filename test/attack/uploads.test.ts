@@ -156,11 +156,13 @@ describe('an archive, signed by the lead but for what was added,', () => {
   ])('that is %s than was announced is refused', async (_what, by) => {
     const archive = await packed(await signJob(honest, await signedBy(LEAD)))
     expect(await lead.upload(archive, { fileSize: archive.length + by })).not.toMatch(/job_id/)
+    await scene.recorded(SERVER, { actor: LEAD, act: 'submit_job' })
   })
 
   it('larger than the server takes is refused before it comes', async () => {
     const archive = await packed(await signJob(honest, await signedBy(LEAD)))
     expect(await lead.upload(archive, { fileSize: 2 ** 40 })).toMatch(/at most|too large|limit/)
+    await scene.recorded(SERVER, { actor: LEAD })
   })
 })
 
@@ -263,9 +265,11 @@ describe('a job', () => {
   it('uploaded for a command that takes none is refused', async () => {
     const archive = await packed(await signJob(honest, await signedBy(LEAD)))
     expect(await lead.upload(archive, { command: 'sys_info server' })).toMatch(/takes no upload/)
+    await scene.recorded(SERVER, { actor: LEAD })
   })
 
   it('that is as it was signed is taken, over the same way', async () => {
+    scene.noAttack()
     const reply = await lead.upload(await packed(await signJob(honest, await signedBy(LEAD))))
     const job = /"job_id":"([^"]+)"/.exec(reply)?.[1] ?? ''
     await scene.session.wait(job, { signal: AbortSignal.timeout(60_000) })

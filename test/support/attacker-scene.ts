@@ -30,6 +30,8 @@ export interface WantedEntry {
   readonly target?: string
   readonly code?: string
   readonly text?: RegExp
+  /** One of the minute before the attack counts too: repeats of one kind are counted in the entry of the first. */
+  readonly folded?: boolean
 }
 
 /** What a test of an attack has seen beside the refusal; `cases-reporter.ts` shows it. */
@@ -215,7 +217,8 @@ export class AttackScene implements AsyncDisposable {
       for (;;) {
         const next = Promise.withResolvers<void>()
         wake = next.resolve
-        const entries = await this.#entries(place, this.#marks.get(place))
+        const fromSeq = wanted.folded === true ? undefined : this.#marks.get(place)
+        const entries = await this.#entries(place, fromSeq)
         const found = entries.find((entry) => fits(entry, wanted))
         if (found !== undefined) {
           this.#isRecorded = true

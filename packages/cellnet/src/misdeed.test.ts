@@ -72,6 +72,19 @@ describe('a misdeed is told', () => {
     expect(server.peers.has('site-1')).toBe(true)
   })
 
+  it('when a greeting gives no name that a cell can have', async () => {
+    const { server, misdeed } = setUp()
+    const peer = new RawPeer()
+    open.push(peer)
+    server.adopt(peer.connection, 'passive')
+    await peer.hello('../site-1')
+    expect(await misdeed()).toMatchObject({
+      fqcn: '',
+      code: 'headers',
+      reason: expect.stringMatching(/not a valid cell name/),
+    })
+  })
+
   it('when a body is not what its encoding says', async () => {
     const { server, misdeed } = setUp()
     server.handle('task', 'x', () => ({}))

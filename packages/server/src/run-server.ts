@@ -116,6 +116,15 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
     logger,
     launcher,
     onProgress: (jobId, progress) => jobs.onProgress(jobId, progress),
+    onImpostor: ({ origin, link, channel, topic }) =>
+      recordRefusal({
+        actor: { name: link?.peerName ?? link?.fqcn ?? origin },
+        act: 'message',
+        target: `${SERVER_CELL} ${channel}/${topic}`,
+        outcome: 'refused',
+        code: 'not-own-job',
+        text: 'only the jobs of this server may say that',
+      }),
   })
   const signer = textSigner(kit)
   const book = await SiteBook.open(join(state, 'sites.json'), { signer, logger })

@@ -13,16 +13,19 @@ import { ServerJobProcesses } from './server-job-process.ts'
 let cells: LinkedCells
 let processes: ServerJobProcesses
 const progress: string[] = []
+const impostors: string[] = []
 const open: AsyncDisposable[] = []
 beforeEach(async () => {
   cells = await LinkedCells.open()
   progress.length = 0
+  impostors.length = 0
   processes = new ServerJobProcesses({
     cell: cells.server,
     clock: systemClock,
     logger: silentLogger,
     launcher: { start: () => Promise.reject(new Error('these tests bring their own processes')) },
     onProgress: (jobId, text) => progress.push(`${jobId} ${text}`),
+    onImpostor: ({ origin, topic }) => impostors.push(`${origin} ${topic}`),
   })
 })
 afterEach(async () => {
@@ -135,6 +138,9 @@ describe('everybody else', () => {
       returnCode: 'unauthenticated',
     })
     expect([job.outcome(), progress]).toEqual([undefined, []])
+    expect(impostors).toEqual(
+      ['site-1', 'site-1.j1', 'serverj1.j1', 'server'].map((name) => `${name} ${topic}`),
+    )
   })
 
   it('is no job, whatever it is called', async () => {

@@ -45,6 +45,8 @@ export interface ServerJobProcessesComponents {
   readonly launcher: Pick<JobProcesses, 'start'>
   /** News of a running job, for whoever shows it. */
   onProgress(jobId: string, progress: string): void
+  /** Somebody else speaks as one of the jobs; it was refused. */
+  onImpostor(request: CellRequest): void
 }
 
 /** Starts the processes of jobs. */
@@ -165,8 +167,10 @@ export class ServerJobProcesses implements ServerJobStarter {
     const { link } = request
     const jobId = link === undefined || !this.owns(link) ? '' : jobOf(link)
     const underway = this.#underway.get(jobId)
-    if (underway === undefined)
+    if (underway === undefined) {
+      this.#components.onImpostor(request)
       return { returnCode: 'unauthenticated', error: 'only the jobs of this server may say that' }
+    }
     act(underway, jobId)
     return {}
   }

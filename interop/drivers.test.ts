@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseNpy } from '@hanse/tensor'
 import { describe, expect, inject, it } from 'vitest'
-import { InteropLeague } from './support/interop-league.ts'
+import { runHanse } from '../test/support/hanse.ts'
+import { InteropLeague, LEAD } from './support/interop-league.ts'
 import { BY_DRIVER } from './support/matrix.ts'
 import { mixedModel, writeMixedJob } from './support/mixed-job.ts'
 
@@ -29,6 +30,8 @@ describe.skipIf(stock === null)(BY_DRIVER, () => {
           })
           const job = await league.submit(await writeMixedJob(league.folder, options))
           expect(await league.wait(job), await league.logs()).toBe('FINISHED:COMPLETED')
+          const doctor = await runHanse(['doctor', league.kit(LEAD), '--json'], league.env)
+          expect(doctor.json, doctor.stderr).toMatchObject({ ok: true, faults: [] })
           const result = await league.download(job)
           const file = await readFile(join(result, 'workspace', 'models', 'server.npy'))
           const model = [...parseNpy(new Uint8Array(file)).data].map(Number)

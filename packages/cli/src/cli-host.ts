@@ -15,6 +15,11 @@ export interface TextStream {
   readonly columns: number
 }
 
+export interface DiagnoseOptions {
+  /** How long a link is held to see whether it lasts. Default 0. */
+  readonly idleMs?: number | undefined
+}
+
 /** The outside world, handed in: `main.ts` has the real one, tests their own. */
 export interface CliHost {
   readonly stdout: TextStream
@@ -29,7 +34,7 @@ export interface CliHost {
   readonly signal: AbortSignal
   loadKit(directory: string): Promise<Kit>
   /** What is wrong between the participant whose kit this is and its server. */
-  diagnose(directory: string): Promise<Diagnosis>
+  diagnose(directory: string, options?: DiagnoseOptions): Promise<Diagnosis>
   openSession(kit: AdminKit, options: AbortOptions): Promise<AdminSession>
   /** The log of a place: everything into `file`, warnings also to standard error. */
   createLogger(file: string): PlaceLogger

@@ -76,12 +76,13 @@ const host: CliHost = {
     const { loadKit } = await import('@hanse/provision/kit')
     return loadKit(directory, { now: clock.now() })
   },
-  async diagnose(directory) {
+  async diagnose(directory, options) {
     const { diagnose } = await import('@hanse/doctor')
     const components = { clock, logger: silentLogger }
     return diagnose(directory, {
       driversFor: (kit) => driversFor(kit, components),
       ...components,
+      ...options,
     })
   },
   async openSession(kit, options) {

@@ -407,6 +407,21 @@ describe('a site', () => {
 })
 
 describe('doctor', () => {
+  it('holds a connection as long as it was told, and says so', async () => {
+    const asked: unknown[] = []
+    const run = (...args: string[]) =>
+      runIn(['doctor', '/kits/lead', ...args], kits, {
+        diagnose: async (_directory, options) => {
+          asked.push(options?.idleMs)
+          return { ok: true, faults: [], passed: ['kit'], warnings: [] }
+        },
+      })
+    expect((await run('--idle', '90')).stderr).toContain('for 90 s')
+    expect((await run()).stderr).toBe('')
+    expect((await run('--idle', 'long')).code).toBe(2)
+    expect(asked).toEqual([90_000, undefined])
+  })
+
   const fault = { code: 'nothing-listens', what: 'W', seen: 'S', expected: 'E', fix: 'F' } as const
   const looking = (args: string[], faults: readonly Fault[]) =>
     runIn(args, kits, {

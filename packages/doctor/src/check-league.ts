@@ -1,23 +1,44 @@
 import { randomUUID } from 'node:crypto'
 import { type ConnectorEvents, createCell } from '@hanse/cellnet'
-import { type Driver, hasCode, type Logger, messageOf, TransportError } from '@hanse/contract'
+import {
+  type Connection,
+  type Driver,
+  hasCode,
+  type Logger,
+  messageOf,
+  TransportError,
+} from '@hanse/contract'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { linkSecurity, provenIdentities, serverUrl } from '@hanse/provision/kit'
 import { SERVER_CELL } from '@hanse/session'
-import { httpFault } from './check-tls.ts'
+import { checkIdle } from './check-idle.ts'
+import { httpFault, noHttp2Fault } from './check-tls.ts'
 import type { Fault } from './fault.ts'
 import { type Patient, placeOf } from './patient.ts'
+import { checkLargeMessage } from './probe-size.ts'
+import { sniff } from './sniff.ts'
 import { within } from './within.ts'
 
+export interface LeagueFindings {
+  readonly faults: readonly Fault[]
+  /** What could not be looked at, and why. */
+  readonly notes: readonly string[]
+}
+
+/** Longer than any look at a link: what is said over it, we say ourselves. */
+const NO_HEARTBEAT_MS = 86_400_000
+
 /**
- * Whether the server of the league answers, is who the kit says, and lets us in. Says hello under the participant's
- * name and leaves; does not log in, so that the server gives it no work.
+ * Whether the server of the league answers, is who the kit says, lets us in, and takes long messages as well as short
+ * ones; for `idleMs` also whether the link lasts. Says hello under the participant's name and leaves; does not log
+ * in, so that the server gives it no work.
  */
 export async function checkLeague(
   patient: Patient,
   drivers: readonly Driver[],
   logger: Logger,
-): Promise<readonly Fault[]> {
+  idleMs: number,
+): Promise<LeagueFindings> {
   const { kit, clock, timeoutMs } = patient
   await using cell = createCell(
     kit.type === 'admin' ? `_admin_${randomUUID()}` : kit.name,
@@ -26,20 +47,49 @@ export async function checkLeague(
       ownName: kit.name,
       identities: provenIdentities(kit),
       forwards: false,
+      heartbeatIntervalMs: NO_HEARTBEAT_MS,
     },
   )
   const connector = cell.dial(serverUrl(kit), linkSecurity(kit), { expectedName: SERVER_CELL })
-  const faults = await within<readonly Fault[]>(clock, timeoutMs, (report) => {
-    connector.on('connected', () => report([]))
+  const ended = new Promise<void>((resolve) => connector.on('lost', () => resolve()))
+  const met = await within<Connection | readonly Fault[]>(clock, timeoutMs, (report) => {
+    connector.on('connected', ({ link }) => report(link.connection))
     connector.on('failed', (failure) => report([failureFault(patient, failure)]))
     connector.on('refused', (refusal) => report(refusalFaults(patient, refusal)))
   })
-  return faults === 'timeout' ? [protocolFault(patient, 'nothing')] : faults
+  if (met === 'timeout') return { faults: [protocolFault(patient, 'nothing')], notes: [] }
+  if (!isConnection(met))
+    return {
+      faults: await inWordsOfHttp(patient, met),
+      notes:
+        met.length === 0 && idleMs > 0
+          ? ['whether the connection lasts was not looked at: the participant itself is connected']
+          : [],
+    }
+  const large = await checkLargeMessage(patient, met)
+  if (large.length > 0 || idleMs === 0) return { faults: large, notes: [] }
+  return { faults: await checkIdle(patient, met, ended, idleMs), notes: [] }
+}
+
+/** A proxy or web server without TLS can be asked what it has to say. */
+async function inWordsOfHttp(
+  patient: Patient,
+  faults: readonly Fault[],
+): Promise<readonly Fault[]> {
+  const isOther = faults.some(({ code }) => code === 'other-protocol' || code === 'http-answer')
+  if (!isOther || patient.kit.server.connectionSecurity !== 'clear') return faults
+  const sniffed = await sniff(patient)
+  return sniffed.speaks === 'http' ? [httpFault(patient, sniffed.answer)] : faults
+}
+
+function isConnection(met: Connection | readonly Fault[]): met is Connection {
+  return !Array.isArray(met)
 }
 
 function failureFault(patient: Patient, { error, reason }: ConnectorEvents['failed']): Fault {
   const details: TransportError['details'] = error instanceof TransportError ? error.details : {}
   const { status } = details
+  if (details['reason'] === 'alpn') return noHttp2Fault(patient, messageOf(error))
   // The status of a gRPC call is none of HTTP.
   if (typeof status === 'number' && details['reason'] !== 'status')
     return httpFault(patient, `HTTP status ${status}`)

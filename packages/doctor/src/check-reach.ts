@@ -1,5 +1,6 @@
 import { messageOf } from '@hanse/contract'
 import type { Fault } from './fault.ts'
+import { resolveName } from './network.ts'
 import { firstHop, openWay, proxyOf } from './open-way.ts'
 import { type Patient, placeOf } from './patient.ts'
 
@@ -8,7 +9,7 @@ export async function checkReach(patient: Patient): Promise<readonly Fault[]> {
   const hop = firstHop(patient)
   const proxy = proxyOf(patient)
   try {
-    await patient.network.resolve(hop.host)
+    await resolveName(hop.host)
   } catch (error) {
     return [
       {

@@ -6,6 +6,7 @@ import { type Kit, linkSecurity } from '@hanse/provision/kit'
 import type { Fault } from './fault.ts'
 import { openWay } from './open-way.ts'
 import { type Patient, placeOf } from './patient.ts'
+import { answersFewBytes, largePacketsFault } from './probe-size.ts'
 import { sniff } from './sniff.ts'
 import { within } from './within.ts'
 
@@ -25,8 +26,15 @@ export async function checkTls(patient: Patient): Promise<readonly Fault[]> {
       ]
     }
     case 'refused':
-      return [refusalFault(patient, handshake.reason)]
+      return [refusalFault(patient, handshake)]
     case 'timeout':
+      if (await answersFewBytes(patient))
+        return [
+          largePacketsFault(
+            patient,
+            'the port answers the few bytes of a broken TLS message, but not the first message of a handshake, which is longer than one packet',
+          ),
+        ]
       return [
         {
           code: 'handshake-stalled',
@@ -34,8 +42,8 @@ export async function checkTls(patient: Patient): Promise<readonly Fault[]> {
           seen: `no answer to the first message of TLS within ${patient.timeoutMs / 1000} s`,
           expected: 'a TLS handshake',
           fix:
-            'a device on the way may swallow large packets (path MTU, VPN) or inspect TLS: try from another ' +
-            'network, lower the MTU, and have this address exempted from inspection',
+            'something else may listen there, or a device on the way inspects TLS: try from another network, and ' +
+            'have this address exempted from inspection',
         },
       ]
     case 'no-tls':
@@ -53,11 +61,17 @@ type Handshake =
       /** Why the chain does not hold; `undefined` if it does. */
       readonly fault: string | undefined
       /** Why the listener does not want us; `undefined` if it said nothing. */
-      readonly refusal: string | undefined
+      readonly refusal: Refusal | undefined
     }
-  | { readonly outcome: 'refused'; readonly reason: string }
+  | (Refusal & { readonly outcome: 'refused' })
   | { readonly outcome: 'no-tls'; readonly seen: string }
   | { readonly outcome: 'timeout' }
+
+interface Refusal {
+  /** As `explainTls` says it. */
+  readonly reason: string
+  readonly text: string
+}
 
 function tlsOptions({ kit, address }: Patient): ConnectionOptions {
   const { server, identity } = kit
@@ -103,10 +117,16 @@ async function shakeHands(patient: Patient): Promise<Handshake> {
       socket.resume()
     })
     if (after === 'timeout') return secure
-    if (after.outcome === 'refused') return { ...secure, refusal: after.reason }
+    if (after.outcome === 'refused') return { ...secure, refusal: after }
     // Some say nothing when they do not want a certificate.
     return kit.server.connectionSecurity === 'mtls'
-      ? { ...secure, refusal: 'it closed the connection right after the handshake' }
+      ? {
+          ...secure,
+          refusal: {
+            reason: 'untrusted',
+            text: 'it closed the connection right after the handshake',
+          },
+        }
       : secure
   } finally {
     socket.destroy()
@@ -120,7 +140,7 @@ function failureOf(error: Error | undefined): Handshake {
     return { outcome: 'no-tls', seen: 'the connection was closed when TLS began' }
   return tls.reason === 'not-tls'
     ? { outcome: 'no-tls', seen: 'the answer was not TLS' }
-    : { outcome: 'refused', reason: tls.text }
+    : { outcome: 'refused', ...tls }
 }
 
 function chainOf(socket: TLSSocket): readonly X509Certificate[] {
@@ -209,22 +229,41 @@ function untrustedFault(patient: Patient, chain: readonly X509Certificate[]): Fa
   }
 }
 
-function refusalFault(patient: Patient, reason: string): Fault {
-  const missing = /presented none|lack/.test(reason)
-  const expected = `a client certificate that ${placeOf(patient)} accepts`
+/** What the other end can have against our certificate; all else that it refuses is about TLS itself. */
+const CERTIFICATE_REASONS: ReadonlySet<string> = new Set([
+  'missing',
+  'expired',
+  'revoked',
+  'untrusted',
+  'purpose',
+])
+
+function refusalFault(patient: Patient, { reason, text }: Refusal): Fault {
   const { connectionSecurity } = patient.kit.server
-  return missing && connectionSecurity !== 'mtls'
+  const expected = `a client certificate that ${placeOf(patient)} accepts`
+  if (/NO_APPLICATION_PROTOCOL/.test(text)) return noHttp2Fault(patient, text)
+  // We showed a certificate: it was not for the lack of one.
+  const isShown = connectionSecurity === 'mtls'
+  if (!CERTIFICATE_REASONS.has(reason) || (isShown && reason === 'missing'))
+    return {
+      code: 'handshake-failed',
+      what: `${placeOf(patient)} speaks TLS, but cannot agree on it with us`,
+      seen: text,
+      expected: 'TLS 1.2 or newer with a key exchange and ciphers that both sides have',
+      fix: 'the log of the server or of the proxy there says why; bring its TLS up to date',
+    }
+  return reason === 'missing'
     ? {
         code: 'client-certificate-missing',
         what: `${placeOf(patient)} demands a certificate, and this kit shows none`,
-        seen: reason,
+        seen: text,
         expected,
         fix: 'the kit says connection_security: tls, the server mtls: have one of them made anew',
       }
     : {
         code: 'client-certificate-refused',
         what: `${placeOf(patient)} does not accept our certificate`,
-        seen: reason,
+        seen: text,
         expected,
         fix: 'see whether kit and server are of the same league; if so, have the kit made anew',
       }
@@ -272,6 +311,16 @@ async function checkClear(patient: Patient): Promise<readonly Fault[]> {
 async function speaksTls(patient: Patient): Promise<boolean> {
   const { outcome } = await shakeHands(patient)
   return outcome === 'secure' || outcome === 'refused'
+}
+
+export function noHttp2Fault(patient: Patient, seen: string): Fault {
+  return {
+    code: 'other-protocol',
+    what: `${placeOf(patient)} speaks TLS, but not HTTP/2 inside it`,
+    seen,
+    expected: `HTTP/2 (ALPN h2), which ${patient.kit.server.scheme} needs`,
+    fix: 'compare scheme and port with those of the server; a proxy that ends TLS there must offer HTTP/2',
+  }
 }
 
 export function httpFault(patient: Patient, answer: string): Fault {

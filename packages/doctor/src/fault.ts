@@ -17,6 +17,7 @@ export type FaultCode =
   | 'tls-port'
   | 'http-answer'
   | 'handshake-stalled'
+  | 'large-packets-lost'
   | 'handshake-failed'
   | 'wrong-ca'
   | 'chain-incomplete'
@@ -26,6 +27,7 @@ export type FaultCode =
   | 'client-certificate-refused'
   | 'server-identity'
   | 'other-protocol'
+  | 'idle-cut'
   | 'refused'
 
 /** One thing that is wrong between a participant and its server. */

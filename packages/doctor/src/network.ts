@@ -2,16 +2,12 @@ import { lookup } from 'node:dns/promises'
 import { connect, type Socket } from 'node:net'
 import { lookupName } from '@hanse/driver-socket'
 
-/** The network as the doctor uses it; tests hand in one with faults. */
-export interface Network {
-  /** Addresses of a host name. */
-  resolve(host: string): Promise<readonly string[]>
-  /** Begins to connect. */
-  connect(host: string, port: number): Socket
+/** Fails if the name has no address. */
+export async function resolveName(host: string): Promise<void> {
+  await lookup(lookupName(host))
 }
 
-export const systemNetwork: Network = {
-  resolve: async (host) =>
-    (await lookup(lookupName(host), { all: true })).map(({ address }) => address),
-  connect: (host, port) => connect({ host: lookupName(host), port }),
+/** Begins to connect. */
+export function openSocket(host: string, port: number): Socket {
+  return connect({ host: lookupName(host), port })
 }

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { messageOf } from '@hanse/contract'
 import { connectTunnel } from '@hanse/driver-socket'
 import type { OutboundProxy } from '@hanse/provision'
+import { openSocket } from './network.ts'
 import type { Address, Patient } from './patient.ts'
 
 /** A connection to where the server of a participant should be, or where on the way it failed. */
@@ -26,9 +27,9 @@ export function firstHop(patient: Patient): Address {
  * @returns for a failed network the system's code where it has one, or `timeout`
  */
 export async function openWay(patient: Patient): Promise<Way> {
-  const { kit, address, network, clock, timeoutMs } = patient
+  const { kit, address, clock, timeoutMs } = patient
   const hop = firstHop(patient)
-  const socket = network.connect(hop.host, hop.port)
+  const socket = openSocket(hop.host, hop.port)
   const broken = Promise.withResolvers<never>()
   broken.promise.catch(() => {})
   const onError = (error: NodeJS.ErrnoException) =>

@@ -1,13 +1,11 @@
 import type { Clock } from '@hanse/contract'
 import type { Kit } from '@hanse/provision'
-import type { Network } from './network.ts'
 
 /** Whom the checks of a connection look at, and with what. */
 export interface Patient {
   readonly kit: Kit
   /** Where the server is, as this participant sees it. */
   readonly address: Address
-  readonly network: Network
   readonly clock: Clock
   /** How long one answer may take. */
   readonly timeoutMs: number

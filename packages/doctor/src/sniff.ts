@@ -5,13 +5,14 @@ import { within } from './within.ts'
 /** What answers a line of plain HTTP: who or what is behind a port that does not do what we expect. */
 export type Sniffed =
   | { readonly speaks: 'http'; readonly answer: string }
-  | { readonly speaks: 'tls' | 'nothing' | 'something' }
+  | { readonly speaks: 'tls' | 'websocket' | 'nothing' | 'something' }
 
+const UPGRADED = 'HTTP/1.1 101 '
 const MAX_ANSWER_BYTES = 4096
 /** Records of TLS that an endpoint sends: alert, handshake. */
 const TLS_RECORDS: ReadonlySet<number | undefined> = new Set([0x15, 0x16])
 
-/** Says `GET /` without TLS and looks at the first bytes of the answer. */
+/** Asks in plain HTTP, without TLS, and looks at the first bytes of the answer. */
 export async function sniff(patient: Patient): Promise<Sniffed> {
   const { clock, timeoutMs } = patient
   const way = await openWay(patient)
@@ -21,11 +22,12 @@ export async function sniff(patient: Patient): Promise<Sniffed> {
   try {
     await within<void>(clock, Math.min(timeoutMs, 2_000), (report) => {
       let length = 0
-      socket.write(`GET / HTTP/1.1\r\nHost: ${placeOf(patient)}\r\nConnection: close\r\n\r\n`)
+      socket.write(question(patient))
       socket.on('data', (part: Buffer) => {
         parts.push(part)
         length += part.length
-        if (length >= MAX_ANSWER_BYTES) report()
+        // A WebSocket stays open.
+        if (length >= MAX_ANSWER_BYTES || isUpgraded(parts[0])) report()
       })
       socket.on('error', () => report())
       socket.on('close', () => report())
@@ -36,10 +38,27 @@ export async function sniff(patient: Patient): Promise<Sniffed> {
   const answer = Buffer.concat(parts)
   if (answer.length === 0) return { speaks: 'nothing' }
   if (TLS_RECORDS.has(answer[0]) && answer[1] === 0x03) return { speaks: 'tls' }
+  if (isUpgraded(answer)) return { speaks: 'websocket' }
   const text = answer.subarray(0, MAX_ANSWER_BYTES).toString('latin1')
   return text.startsWith('HTTP/')
     ? { speaks: 'http', answer: httpAnswer(text) }
     : { speaks: 'something' }
+}
+
+function isUpgraded(bytes: Buffer | undefined): boolean {
+  return bytes?.toString('latin1', 0, UPGRADED.length) === UPGRADED
+}
+
+/** Where peers speak WebSocket we ask for one: then a page is no answer of theirs. */
+function question(patient: Patient): string {
+  const [path, connection] =
+    patient.kit.server.scheme === 'http'
+      ? [
+          '/f3',
+          'Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: aGFuc2UgZG9jdG9yIGtleQ==',
+        ]
+      : ['/', 'close']
+  return `GET ${path} HTTP/1.1\r\nHost: ${placeOf(patient)}\r\nConnection: ${connection}\r\n\r\n`
 }
 
 /** Status line of an HTTP answer, with the title of the page that came along. */

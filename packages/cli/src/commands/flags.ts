@@ -27,3 +27,12 @@ export const kitParameter = {
   placeholder: 'kit',
   parse: String,
 } as const
+
+/** For flags that are a span of time. */
+export function parseSeconds(text: string): number {
+  const seconds = Number(text)
+  // A timer cannot wait longer than 2^31 ms.
+  if (!(seconds > 0 && seconds <= 2_000_000))
+    throw new Error(`${text} is not a number of seconds from above 0 to 2000000`)
+  return seconds
+}

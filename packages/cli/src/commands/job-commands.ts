@@ -11,7 +11,7 @@ import {
   withSession,
 } from '../hanse-context.ts'
 import { ProgressDisplay } from '../output/progress-display.ts'
-import { jobParameter, personFlags } from './flags.ts'
+import { jobParameter, parseSeconds, personFlags } from './flags.ts'
 import { jobTable } from './status-command.ts'
 
 const COMPLETED = 'FINISHED:COMPLETED'
@@ -231,14 +231,6 @@ export const jobRoutes: RouteMap<HanseContext> = buildRouteMap({
   routes: { submit, wait, list, show, logs, abort, delete: remove, clone, download },
   docs: { brief: 'Submit, watch and end jobs, and fetch their results' },
 })
-
-function parseSeconds(text: string): number {
-  const seconds = Number(text)
-  // A timer cannot wait longer than 2^31 ms.
-  if (!(seconds > 0 && seconds <= 2_000_000))
-    throw new Error(`${text} is not a number of seconds from above 0 to 2000000`)
-  return seconds
-}
 
 function waitSignal(
   interrupted: AbortSignal,

@@ -3,11 +3,18 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeArchive } from '@hanse/archive'
 import { readAuditLog } from '@hanse/audit'
-import type { JsonObject } from '@hanse/contract'
-import { type JobFiles, readJobFolder, signJob } from '@hanse/jobs'
-import type { Identity } from '@hanse/pki'
+import { type JsonObject, systemClock } from '@hanse/contract'
+import { type JobFiles, readJobFolder, type SubmissionProof, signJob } from '@hanse/jobs'
+import { type Identity, loginSigner } from '@hanse/pki'
 import { loadKit } from '@hanse/provision'
-import { COMMAND, COMMAND_HEADER, fobsOfJson } from '@hanse/session'
+import {
+  CLONE_COMMAND_KEY,
+  COMMAND,
+  COMMAND_HEADER,
+  fobsOfJson,
+  signCommand,
+  writeSignedCommand,
+} from '@hanse/session'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { AttackerServer } from '../support/attacker-server.ts'
 import { ATTACK_SCHEME } from '../support/attacker-wire.ts'
@@ -56,12 +63,16 @@ interface SignedApp {
 }
 
 /** An app as a server has it after an honest submission. */
-async function signedApp(signer: string, options: Partial<JobOptions> = {}): Promise<SignedApp> {
+async function signedApp(
+  signer: string,
+  options: Partial<JobOptions> = {},
+  submission?: SubmissionProof,
+): Promise<SignedApp> {
   jobs += 1
   const name = `job-${jobs}`
   const trainer = trainerOf('await send({ params: {} })')
   const folder = await writeJob(league.folder, { name, trainer, ...options })
-  const signed = await signJob(await readJobFolder(folder), await identityOf(signer))
+  const signed = await signJob(await readJobFolder(folder), await identityOf(signer), submission)
   const meta = JSON.parse(await signed.readText(`${name}/meta.json`, 1e6)) as JsonObject
   return {
     files: signed.below(`${name}/app`),
@@ -164,6 +175,96 @@ describe('a server that was taken over cannot make a site run', () => {
 
   it('bytes that are no archive', async () =>
     expectRefused(await signedApp(LEAD), /ERR_ARCHIVE/, bytes('no archive')))
+})
+
+describe('a server that was taken over cannot use a submission a second time', () => {
+  const submitted = (more: Partial<SubmissionProof> = {}) =>
+    signedApp(
+      LEAD,
+      {},
+      {
+        league: 'test_league',
+        server: SERVER,
+        nonce: randomUUID(),
+        signedAt: Date.now(),
+        ...more,
+      },
+    )
+  const again = ({ files, meta }: SignedApp, more: JsonObject = {}): SignedApp => ({
+    files,
+    meta: { ...meta, ...more, job_id: randomUUID() },
+  })
+
+  /** As the server does it for an honest submission; nothing runs. */
+  async function deployed(app: SignedApp): Promise<void> {
+    const outcome = await server.deploy(await packed(app.files), app.meta)
+    expect(outcome).toMatchObject({ ok: true })
+    const job = { [COMMAND_HEADER.jobId]: app.meta['job_id'] }
+    expect(await server.order(COMMAND.deleteRun, job)).toMatchObject({ ok: true })
+  }
+
+  async function cloneOrder(command: string, by = LEAD): Promise<JsonObject> {
+    const signed = await signCommand(
+      { league: 'test_league', server: SERVER, command, meta: {} },
+      loginSigner(await identityOf(by)),
+      systemClock,
+    )
+    return { [CLONE_COMMAND_KEY]: writeSignedCommand(signed) }
+  }
+
+  it('under another job id', async () => {
+    const app = await submitted()
+    await deployed(app)
+    await expectRefused(again(app), /submission-used/)
+    // The same job may come again, as after a deployment that failed elsewhere.
+    await deployed(app)
+  })
+
+  it('after the site was restarted', async () => {
+    const app = await submitted()
+    await deployed(app)
+    await league.place('site-1').stop()
+    await league.startPlace('site-1')
+    await expect.poll(() => server.cell.peers.has('site-1')).toBe(true)
+    await expectRefused(again(app), /submission-used/)
+  })
+
+  it('by taking its proof away', async () => {
+    const app = await submitted()
+    await deployed(app)
+    const place = '.__nvfl_sig.json'
+    const signatures = JSON.parse(await app.files.readText(place, 1e6)) as JsonObject
+    const stripped = app.files
+      .without((path) => path === '.__hanse_manifest.json')
+      .with(
+        new Map([
+          [place, bytes(JSON.stringify({ ...signatures, '.__hanse_manifest.json': undefined }))],
+        ]),
+      )
+    await expectRefused(again({ ...app, files: stripped }), /submission-unproven/)
+  })
+
+  it('by calling it a clone', async () => {
+    const app = await submitted()
+    await deployed(app)
+    const source = String(app.meta['job_id'])
+    await expectRefused(again(app, { cloned_from: source }), /submission-used/)
+    for (const order of [
+      await cloneOrder(`clone_job ${source}`, BOSS),
+      await cloneOrder(`download_job ${source}`),
+    ])
+      await expectRefused(again(app, order), /clone-not-ordered/)
+    // One order, one clone.
+    const order = await cloneOrder(`clone_job ${source}`)
+    await deployed(again(app, order))
+    await expectRefused(again(app, order), /submission-used/)
+  })
+
+  it('that is too old, or was made to another server', async () => {
+    const old = Date.now() - 31 * 86_400_000
+    await expectRefused(await submitted({ signedAt: old }), /submission-expired/)
+    await expectRefused(await submitted({ server: 'server2' }), /submission-elsewhere/)
+  })
 })
 
 describe('a server that was taken over', () => {

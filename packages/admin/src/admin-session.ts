@@ -10,7 +10,7 @@ import {
 import type { JobSigner } from '@hanse/jobs'
 import { createFrameKeyShare, loginSigner, loginVerifier } from '@hanse/pki'
 import { type AdminKit, readKnownServer, rememberServer } from '@hanse/provision/kit'
-import { abortableDelay, joinWords, login, SessionError } from '@hanse/session'
+import { abortableDelay, type CommandScope, joinWords, login, SessionError } from '@hanse/session'
 import { AdminError } from './admin-error.ts'
 import { AdminLink, type CommandOptions } from './admin-link.ts'
 import type { CommandOutcome } from './command-outcome.ts'
@@ -88,6 +88,7 @@ export async function openSession(
   const signal =
     options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal])
   const signer = loginSigner(kit.identity)
+  const scope: CommandScope = { league: kit.project, server: kit.server.identity }
   const ownProperties = new Map<string, string | boolean>([
     ['__run_num__', ''],
     ['__identity_name__', kit.name],
@@ -100,7 +101,7 @@ export async function openSession(
         signer,
         clock,
         logger,
-        scope: { league: kit.project, server: kit.server.identity },
+        scope,
         serverLink: () => connector.link,
         register: async ({ renews, ...registerOptions }) => {
           const verifier = loginVerifier(kit.identity, clock)
@@ -140,6 +141,7 @@ export async function openSession(
         cell,
         link,
         jobSigner: kit.identity,
+        scope,
         downloads: cell.downloads,
         clock,
         ownProperties,
@@ -185,6 +187,7 @@ interface AdminSessionParts {
   readonly cell: Cell
   readonly link: AdminLink
   readonly jobSigner: JobSigner
+  readonly scope: CommandScope
   readonly downloads: Pick<Downloads, 'pull'>
   readonly clock: ConnectComponents['clock']
   readonly ownProperties: ReadonlyMap<string, string | boolean>

@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { writeArchive } from '@hanse/archive'
 import type { Cell } from '@hanse/cellnet'
-import { type AbortOptions, messageOf } from '@hanse/contract'
+import { type AbortOptions, type Clock, messageOf } from '@hanse/contract'
 import { type JobSigner, readJobFolder, signJob } from '@hanse/jobs'
 import {
+  type CommandScope,
   joinWords,
   PEOPLE,
   type PublicProperties,
@@ -25,6 +26,9 @@ export interface JobUploadComponents {
   readonly ownProperties: PublicProperties
   /** Who submits. */
   readonly jobSigner: JobSigner
+  /** Whom it is submitted to. */
+  readonly scope: CommandScope
+  readonly clock: Clock
 }
 
 export interface SubmitOptions extends AbortOptions {
@@ -50,7 +54,7 @@ export async function submitJobFolder(
   const directory = await mkdtemp(join(tmpdir(), 'hanse-submit-'))
   try {
     const archive = join(directory, `${randomUUID()}.zip`)
-    await pack(folder, archive, components.jobSigner, options)
+    await pack(components, folder, archive, options)
     const { size } = await stat(archive)
     return await components.link.withSession(
       () => send(components, name, archive, size, options),
@@ -62,9 +66,9 @@ export async function submitJobFolder(
 }
 
 async function pack(
+  { jobSigner, scope, clock }: JobUploadComponents,
   folder: string,
   archive: string,
-  signer: JobSigner,
   { signal }: AbortOptions,
 ): Promise<void> {
   try {
@@ -76,7 +80,11 @@ async function pack(
         `${folder} is no job folder: no app in it has a config folder`,
         'give the folder that holds meta.json and the app folders',
       )
-    const signed = await signJob(job, signer)
+    const signed = await signJob(job, jobSigner, {
+      ...scope,
+      nonce: randomUUID(),
+      signedAt: clock.now(),
+    })
     const file = await open(archive, 'wx', 0o600)
     try {
       for await (const chunk of writeArchive(signed.members(), { signal }))

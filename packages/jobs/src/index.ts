@@ -50,6 +50,11 @@ export {
 export { type JobManifest, type JobSigner, signJob } from './sign-job.ts'
 export { isSignatureFile } from './signature-files.ts'
 export {
+  type SubmissionProof,
+  type SubmissionUse,
+  submissionObjection,
+} from './submission-proof.ts'
+export {
   checkTrainerCommand,
   parseTrainerCommand,
   type TrainerCommand,

@@ -44,12 +44,17 @@ const CLONED_KEYS = [
 ] as const
 
 /** The metadata of a clone of `source`; its `data` is copied as it is, with the first author's signature. */
-export function cloneJobMeta(source: StoredJob, facts: NewJobFacts): JsonObject {
+export function cloneJobMeta(
+  source: StoredJob,
+  facts: NewJobFacts,
+  /** Members that the order to clone adds. */
+  more: JsonObject = {},
+): JsonObject {
   const kept = CLONED_KEYS.flatMap((key) => {
     const value = source.meta[key]
     return value === undefined ? [] : [[key, value] as const]
   })
-  return { ...Object.fromEntries(kept), cloned_from: source.id, ...firstState(facts) }
+  return { ...Object.fromEntries(kept), cloned_from: source.id, ...more, ...firstState(facts) }
 }
 
 function firstState({ id, submitter, study, now }: NewJobFacts): JsonObject {

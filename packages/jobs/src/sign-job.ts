@@ -11,6 +11,7 @@ import {
   SIGNATURE_FILE,
   SUBMITTER_FILE,
 } from './signature-files.ts'
+import type { SubmissionProof } from './submission-proof.ts'
 
 /** Who signs: the key and the chain that goes with it, leaf first. */
 export interface JobSigner {
@@ -36,8 +37,13 @@ export const BOUND_META_KEYS = [
  * of earlier signatures are replaced. Stock's signatures do not cover names and places, so the folder of the job
  * and of each app also get a manifest, which is signed as any other file and which stock does not mind.
  * @param files one top folder with everything in it, or everything without a top folder
+ * @param submission what it is signed for; the same in every manifest
  */
-export async function signJob(files: JobFiles, signer: JobSigner): Promise<JobFiles> {
+export async function signJob(
+  files: JobFiles,
+  signer: JobSigner,
+  submission?: SubmissionProof,
+): Promise<JobFiles> {
   const root = files.topFolder() ?? ''
   let result = files.without(isSignatureFile)
   const job = result.below(root)
@@ -45,10 +51,10 @@ export async function signJob(files: JobFiles, signer: JobSigner): Promise<JobFi
   const meta = metaPath === undefined ? {} : (await readConfig(job, metaPath)).content
   for (const app of appFolders(job)) {
     const place = joined(root, app)
-    const manifest = await manifestOf(result.below(place), 'app', meta)
+    const manifest = await manifestOf(result.below(place), 'app', meta, submission)
     result = result.with(new Map([[joined(place, MANIFEST_FILE), manifest]]))
   }
-  const manifest = await manifestOf(result.below(root), 'job', meta)
+  const manifest = await manifestOf(result.below(root), 'job', meta, submission)
   result = result.with(new Map([[joined(root, MANIFEST_FILE), manifest]]))
   return result.with(await signatures(result, root, signer))
 }
@@ -111,18 +117,22 @@ export interface JobManifest {
   readonly folders: readonly string[]
   /** {@link BOUND_META_KEYS} of the job's metadata. */
   readonly meta: JsonObject
+  /** Absent where it is signed, but not submitted to anybody. */
+  readonly submission?: SubmissionProof | undefined
 }
 
 async function manifestOf(
   files: JobFiles,
   kind: 'job' | 'app',
   meta: JsonObject,
+  submission: SubmissionProof | undefined,
 ): Promise<Uint8Array> {
   const manifest: JobManifest = {
     v: 1,
     kind,
     ...(await inventoryOf(files)),
     meta: boundMeta(meta),
+    ...(submission !== undefined && { submission }),
   }
   return new TextEncoder().encode(canonicalText(manifest))
 }

@@ -228,6 +228,29 @@ describe('signJob', () => {
       })
   })
 
+  it('says in every manifest what it is signed for, and new signatures seal it', async () => {
+    const submission = { league: 'l', server: 's', nonce: crypto.randomUUID(), signedAt: 1 }
+    const seals = new Set<string>()
+    for (const place of ['app_site-1', 'app_site-1', '']) {
+      const signed = (await signJob(await jobFolder(), lead, submission)).below('numpy-per-site')
+      const verdict = await verify(place === '' ? signed : signed.below(place))
+      expect(verdict).toMatchObject({ ok: true, submission })
+      if (verdict.ok) for (const seal of verdict.seals) seals.add(seal)
+    }
+    expect(seals.size).toBe(2)
+  })
+
+  it('has no signature for what the signer did not say of its submission', async () => {
+    const submission = { league: 'l', server: 's', nonce: crypto.randomUUID(), signedAt: 1 }
+    const app = (await signJob(await jobFolder(), lead, submission)).below(
+      'numpy-per-site/app_site-1',
+    )
+    const text = await app.readText('.__hanse_manifest.json', 1e6)
+    const later = new TextEncoder().encode(text.replace('"signedAt":1', '"signedAt":2'))
+    const verdict = await verify(app.with(new Map([['.__hanse_manifest.json', later]])))
+    expect(verdict).toMatchObject({ ok: false, code: 'file-changed' })
+  })
+
   it('signs again what was signed, with the same result for the content', async () => {
     const once = await signJob(await jobFolder(), lead)
     const twice = await signJob(once, lead)

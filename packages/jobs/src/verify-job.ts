@@ -1,4 +1,4 @@
-import type { KeyObject } from 'node:crypto'
+import { createHash, type KeyObject } from 'node:crypto'
 import { type JsonObject, messageOf } from '@hanse/contract'
 import {
   type Certificate,
@@ -13,6 +13,7 @@ import { canonicalText, isJsonObject } from './json-object.ts'
 import { quoted } from './names.ts'
 import { boundMeta, entriesOf, inventoryOf, joined, MAX_SIGNED_BYTES } from './sign-job.ts'
 import { MANIFEST_FILE, SIGNATURE_FILE, SUBMITTER_FILE } from './signature-files.ts'
+import { type SubmissionProof, submissionProofSchema } from './submission-proof.ts'
 
 export interface VerifyJobOptions {
   /** The project's root certificates; nothing that comes with the job is trusted. */
@@ -68,6 +69,13 @@ export type SignatureVerdict =
       readonly signer: Signer
       /** Names and places are covered too, and the metadata that decides where the app runs. */
       readonly manifest: boolean
+      /** What it was signed for, where the manifest says so. */
+      readonly submission: SubmissionProof | undefined
+      /**
+       * SHA-256 of the signatures of the app's own configuration, hexadecimal: no app goes without, and each signing
+       * makes new ones. At most 16; none of a whole job.
+       */
+      readonly seals: readonly string[]
     }
   | {
       readonly ok: false
@@ -96,7 +104,13 @@ export async function verifyJob(
     for (const folder of ['', ...files.folders])
       await verifyFolder(files, folder, signer.certificate)
     const manifest = await verifyManifest(files, options)
-    return { ok: true, signer, manifest }
+    return {
+      ok: true,
+      signer,
+      manifest: manifest !== undefined,
+      submission: manifest?.submission,
+      seals: await sealsOf(files),
+    }
   } catch (error) {
     if (error instanceof Refusal) return error.verdict
     return refusal('signature-format', '', `the signed files cannot be read: ${messageOf(error)}`)
@@ -212,6 +226,22 @@ async function verifyFolder(
       )
 }
 
+const CONFIG_FILE = /^config_fed_client\.(json|conf|yml|yaml)(\.default)?$/
+
+const MAX_SEALS = 16
+
+/** Of what `verifyFolder` has verified: of the configuration, wherever below `config` it is. */
+async function sealsOf(files: JobFiles): Promise<readonly string[]> {
+  const seals: string[] = []
+  for (const folder of files.folders) {
+    if (folder !== 'config' && !folder.startsWith('config/')) continue
+    for (const [name, signature] of await readSignatures(files, joined(folder, SIGNATURE_FILE)))
+      if (CONFIG_FILE.test(name) && seals.length < MAX_SEALS)
+        seals.push(createHash('sha256').update(signature).digest('hex'))
+  }
+  return seals
+}
+
 async function readSignatures(
   files: JobFiles,
   place: string,
@@ -240,13 +270,14 @@ const Manifest = z.strictObject({
   files: z.record(z.string(), z.string()),
   folders: z.array(z.string()),
   meta: z.record(z.string(), z.unknown()),
+  submission: submissionProofSchema.optional(),
 })
 
-/** @returns false if there is none and none is required */
+/** @returns `undefined` if there is none and none is required */
 async function verifyManifest(
   files: JobFiles,
   { requireManifest = false, meta }: VerifyJobOptions,
-): Promise<boolean> {
+): Promise<z.infer<typeof Manifest> | undefined> {
   if (!files.files.has(MANIFEST_FILE)) {
     if (requireManifest)
       throw refusal(
@@ -254,7 +285,7 @@ async function verifyManifest(
         MANIFEST_FILE,
         'it was signed without a manifest, which this place requires; submit it with hanse',
       )
-    return false
+    return undefined
   }
   const text = await files.readText(MANIFEST_FILE, MAX_SIGNATURE_FILE_BYTES)
   let manifest: z.infer<typeof Manifest>
@@ -288,7 +319,7 @@ async function verifyManifest(
   if (missing !== undefined)
     throw refusal('folder-removed', missing, `the folder ${quoted(missing)} is not there`)
   if (meta !== undefined) verifyMeta(manifest.meta, meta)
-  return true
+  return manifest
 }
 
 function verifyMeta(signed: unknown, meta: JsonObject): void {

@@ -6,6 +6,7 @@ import { problemsInLog } from '@hanse/logger-pino'
 import type { ServerKit } from '@hanse/provision'
 import {
   type ActingPerson,
+  CLONE_COMMAND_KEY,
   COMMAND_HEADER,
   commandSite,
   type PlaceEnd,
@@ -13,6 +14,7 @@ import {
   personHeaders,
   type SiteCommand,
   submitterOf,
+  writeSignedCommand,
 } from '@hanse/session'
 import type {
   AbortOutcome,
@@ -128,12 +130,16 @@ export class ServerControlService implements ServerControl {
     const source = await store.get(id)
     if (source === undefined) return { ok: false, problems: [`no such job: ${id}`] }
     const study = source.meta['study']
-    const meta = cloneJobMeta(source, {
-      id: crypto.randomUUID(),
-      submitter: { name: by.name, org: by.organization, role: by.role },
-      study: typeof study === 'string' ? study : DEFAULT_STUDY,
-      now: now(),
-    })
+    const meta = cloneJobMeta(
+      source,
+      {
+        id: crypto.randomUUID(),
+        submitter: { name: by.name, org: by.organization, role: by.role },
+        study: typeof study === 'string' ? study : DEFAULT_STUDY,
+        now: now(),
+      },
+      by.signed === undefined ? {} : { [CLONE_COMMAND_KEY]: writeSignedCommand(by.signed) },
+    )
     const clone = await store.create(meta, store.readBlob(id, 'data'))
     jobs.wake()
     return { ok: true, jobId: clone.id }

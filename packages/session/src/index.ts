@@ -140,6 +140,7 @@ export {
 } from './people/command-text.ts'
 export { joinWords, splitWords } from './people/command-words.ts'
 export {
+  CLONE_COMMAND_KEY,
   type CommandScope,
   CommandVerifier,
   digestOf,
@@ -147,6 +148,7 @@ export {
   SIGNED_COMMAND_HEADER,
   type SignedCommand,
   signCommand,
+  verifyCommand,
   writeSignedCommand,
 } from './people/signed-command.ts'
 export { type PlaceEnd, PlaceEnding } from './place-ending.ts'

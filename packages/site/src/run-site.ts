@@ -29,6 +29,7 @@ import {
 import { jobEgressFilter } from './job-egress.ts'
 import { SITE_JOB_MODULE, SiteJob } from './jobs/site-job.ts'
 import { SiteJobs } from './jobs/site-jobs.ts'
+import { SubmissionMemory } from './jobs/submission-memory.ts'
 import { Heartbeat } from './link/heartbeat.ts'
 import { LoginRenewal } from './link/login-renewal.ts'
 import { ServerLink, type ServerLinkEvent } from './link/server-link.ts'
@@ -128,6 +129,7 @@ export async function runSite(options: RunSiteOptions): Promise<PlaceEnd> {
   const recordRefusal = createRefusalRecorder({ log: audit, clock, logger })
 
   const runs = join(state, 'runs')
+  await using submissions = await SubmissionMemory.open(join(state, 'submissions.jsonl'), clock)
   await using launcher = new JobProcesses(
     { clock, logger },
     { module: SITE_JOB_MODULE, directory: runs, spares: kit.hanse.spareJobProcesses },
@@ -148,6 +150,7 @@ export async function runSite(options: RunSiteOptions): Promise<PlaceEnd> {
     software: options.software,
     onEvent,
     recordRefusal,
+    submissions,
     setLogLevel: options.setLogLevel,
     end: (how) => ending.end(how),
   })

@@ -1,7 +1,7 @@
 import { folderMembers, writeArchive } from '@hanse/archive'
 import type { AuditEvent, AuditLog } from '@hanse/audit'
 import type { JsonObject } from '@hanse/contract'
-import { JobFiles, signJob } from '@hanse/jobs'
+import { JobFiles, type SubmissionProof, signJob } from '@hanse/jobs'
 import { generatePrivateKey, type Identity, issueLeaf, issueRoot, loadIdentity } from '@hanse/pki'
 import { DEFAULT_HANSE_SETTINGS, type SiteKit } from '@hanse/provision'
 
@@ -94,12 +94,16 @@ export function siteKit(identity: Identity, more: Partial<SiteKit> = {}): SiteKi
 }
 
 /** The zip of the app of a job folder, as a server deploys it; signed by `signer` if there is one. */
-export async function appArchive(jobFolder: string, signer?: Identity): Promise<Uint8Array> {
+export async function appArchive(
+  jobFolder: string,
+  signer?: Identity,
+  submission?: SubmissionProof,
+): Promise<Uint8Array> {
   const members = []
   for await (const member of folderMembers(jobFolder)) members.push(member)
   let files = new JobFiles(members)
   if (signer !== undefined)
-    files = await signJob(files, { key: signer.key, chainPem: signer.chainPem })
+    files = await signJob(files, { key: signer.key, chainPem: signer.chainPem }, submission)
   const parts: Uint8Array[] = []
   for await (const part of writeArchive(files.below('app').members())) parts.push(part)
   return Buffer.concat(parts)

@@ -35,7 +35,7 @@ export interface LinkRequirements {
 
 /** What a place may insist on. */
 export interface Requirements extends LinkRequirements {
-  /** A site obeys people only whose own signature comes with the command, as the `hanse` command does it. */
+  /** A site obeys people, and takes jobs, only with the person's own signature on it, as the `hanse` command does it. */
   readonly signedCommands: boolean
 }
 
@@ -55,6 +55,8 @@ export interface HanseSettings {
   readonly outboundProxy: OutboundProxy | undefined
   /** Silence on a link after which a sign of life is sent; must be shorter than what devices on the way allow. */
   readonly heartbeatSeconds: number
+  /** How many days after a person has signed a submission it is taken, and its one use remembered. */
+  readonly submissionMaxAgeDays: number
   /** Modules that the admin of this place installed and trusts; code of jobs is never one. */
   readonly plugins: readonly string[]
 }
@@ -74,6 +76,7 @@ export const DEFAULT_HANSE_FILE = {
   listen_host: '0.0.0.0',
   require: { message_proofs: false, tls13: false, post_quantum: false, signed_commands: false },
   heartbeat_seconds: 20,
+  submission_max_age_days: 30,
   plugins: [],
 } as const
 
@@ -118,6 +121,12 @@ export const hanseSchema = z
       .prefault({}),
     outbound_proxy: outboundProxySchema.optional(),
     heartbeat_seconds: z.number().min(1).max(3600).default(DEFAULT_HANSE_FILE.heartbeat_seconds),
+    // A site remembers uses for longer than the largest number here.
+    submission_max_age_days: z
+      .int()
+      .min(1)
+      .max(90)
+      .default(DEFAULT_HANSE_FILE.submission_max_age_days),
     plugins: z.array(z.string().min(1).max(4096)).max(100).default([]),
   })
   .transform(
@@ -135,6 +144,7 @@ export const hanseSchema = z
       },
       outboundProxy: file.outbound_proxy,
       heartbeatSeconds: file.heartbeat_seconds,
+      submissionMaxAgeDays: file.submission_max_age_days,
       plugins: file.plugins,
     }),
   )

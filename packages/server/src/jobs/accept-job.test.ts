@@ -3,10 +3,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { folderMembers, writeArchive } from '@hanse/archive'
 import type { JobStore } from '@hanse/contract'
-import { createMemoryJobStore, deleteJob } from '@hanse/jobs'
-import type { ServerKit } from '@hanse/provision'
+import {
+  createMemoryJobStore,
+  deleteJob,
+  readJobFolder,
+  type SubmissionProof,
+  signJob,
+} from '@hanse/jobs'
+import { DEFAULT_HANSE_SETTINGS, type ServerKit } from '@hanse/provision'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { trainerOf, writeJob } from '../../../../test/support/job-folder.ts'
+import { TestPeople } from '../../../site/test/site-fixtures.ts'
 import type { JobSubmission } from '../admin/server-control.ts'
 import { acceptJob } from './accept-job.ts'
 import { Submissions } from './submissions.ts'
@@ -126,5 +133,60 @@ describe('a submission with a token', () => {
     const refused = { submitToken: 't1', archiveFile }
     expect(await accept({ mode: 'enforce', allowed: [] }, refused)).toMatchObject({ ok: false })
     expect(await submit()).toMatchObject({ ok: true })
+  })
+})
+
+describe('a submission that says what it was signed for', () => {
+  const people = new TestPeople()
+  const DAY_MS = 86_400_000
+
+  async function submit(more: Partial<SubmissionProof>) {
+    const job = await writeJob(join(folder, 'signed'), { name: 'job', trainer: trainerOf('') })
+    const lead = await people.of('lead@example.org')
+    const proof = {
+      league: 'league',
+      server: 'server1',
+      nonce: crypto.randomUUID(),
+      signedAt: Date.now(),
+      ...more,
+    }
+    const parts: Uint8Array[] = []
+    const signed = await signJob(await readJobFolder(job), lead, proof)
+    for await (const part of writeArchive(signed.members())) parts.push(part)
+    const file = join(folder, 'signed.zip')
+    await writeFile(file, Buffer.concat(parts))
+    const kit = {
+      project: 'league',
+      identity: { name: 'server1', roots: lead.roots },
+      settings: { componentPolicy: { mode: 'enforce', allowed: undefined } },
+      hanse: DEFAULT_HANSE_SETTINGS,
+    } as unknown as ServerKit // what is looked at
+    return acceptJob(
+      { kit, store, submissions, now: Date.now, mayHaveStockSites: () => true },
+      {
+        archiveFile: file,
+        folderName: 'job',
+        submitter: { name: lead.name, organization: 'org_a', role: 'lead' },
+        study: 'default',
+        customProperties: {},
+      },
+    )
+  }
+
+  it('is taken where and when it was meant', async () => {
+    expect(await submit({})).toMatchObject({ ok: true })
+  })
+
+  it.each([
+    [{ league: 'others' }, /submitted to 'server1' of 'others'/],
+    [{ server: 'server2' }, /submitted to 'server2'/],
+    [{ signedAt: Date.now() - 31 * DAY_MS }, /31 days ago.*submit it again/],
+    [{ signedAt: Date.now() + DAY_MS }, /compare the clocks/],
+  ])('is refused otherwise: %j', async (more, reason) => {
+    expect(await submit(more)).toEqual({
+      ok: false,
+      problems: [expect.stringMatching(reason)],
+    })
+    expect(await store.list()).toEqual([])
   })
 })

@@ -5,6 +5,7 @@ import {
   formatProblems,
   JobFiles,
   newJobMeta,
+  submissionObjection,
   type ValidJob,
   validateJob,
   verifyJob,
@@ -85,8 +86,18 @@ async function checkJob(
     submitter: submitterIdentity(submitter),
     meta: job.meta,
   })
-  if (verdict.ok || (verdict.code === 'unsigned' && kit.settings.requireSignedJobs === false))
-    return job
+  if (verdict.ok) {
+    const objection =
+      verdict.submission &&
+      submissionObjection(verdict.submission, {
+        league: kit.project,
+        server: kit.identity.name,
+        now: now(),
+        maxAgeDays: kit.hanse.submissionMaxAgeDays,
+      })
+    return objection === undefined ? job : [`the job's submission is refused: ${objection.reason}`]
+  }
+  if (verdict.code === 'unsigned' && kit.settings.requireSignedJobs === false) return job
   return [`the job's signature is refused: ${verdict.place}: ${verdict.reason}`]
 }
 

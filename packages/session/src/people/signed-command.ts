@@ -29,6 +29,9 @@ export interface SignedCommand extends CommandScope {
 /** Header of a command, from a person to the server and on to sites. */
 export const SIGNED_COMMAND_HEADER = 'hanse_signed_command'
 
+/** Member of the metadata of a clone: the signed command that ordered it, for the sites that are to run it. */
+export const CLONE_COMMAND_KEY = 'hanse_clone_command'
+
 const TEXTS = [
   'league',
   'server',
@@ -131,24 +134,11 @@ export class CommandVerifier {
    */
   async take(signed: SignedCommand, use = ''): Promise<ProvenIdentity> {
     const now = this.#components.clock.now()
-    if (signed.league !== this.#scope.league || signed.server !== this.#scope.server)
-      throw proofError(`it was given to '${signed.server}' of '${signed.league}'`)
     if (Math.abs(now - signed.signedAt) > MAX_AGE_MS)
       throw proofError(
         `it was signed ${Math.round((now - signed.signedAt) / 1000)} s ago; at most ${MAX_AGE_MS / 1000} s may be between the clocks`,
       )
-    let identity: ProvenIdentity
-    try {
-      identity = await this.#components.verifier.verify({
-        certificateChain: signed.certificateChain,
-        expectedName: signed.person,
-        usage: 'client',
-        signed: signedText(signed),
-        signature: Uint8Array.fromBase64(signed.signature),
-      })
-    } catch (cause) {
-      throw proofError(messageOf(cause), cause)
-    }
+    const identity = await verifyCommand(signed, this.#scope, this.#components.verifier)
     // Only what is genuine is remembered: nobody else can fill the memory.
     this.#remember(`${signed.person}\n${signed.nonce}\n${use}`, now)
     return identity
@@ -163,6 +153,30 @@ export class CommandVerifier {
     if (this.#taken.size >= MAX_REMEMBERED)
       throw proofError('too many commands came within a few minutes')
     this.#taken.set(key, now + 2 * MAX_AGE_MS)
+  }
+}
+
+/**
+ * Whether a command is its person's and for this server; not when it was given, nor how often it was used.
+ * @throws {SessionError} `ERR_COMMAND_PROOF`
+ */
+export async function verifyCommand(
+  signed: SignedCommand,
+  scope: CommandScope,
+  verifier: ProofVerifier,
+): Promise<ProvenIdentity> {
+  if (signed.league !== scope.league || signed.server !== scope.server)
+    throw proofError(`it was given to '${signed.server}' of '${signed.league}'`)
+  try {
+    return await verifier.verify({
+      certificateChain: signed.certificateChain,
+      expectedName: signed.person,
+      usage: 'client',
+      signed: signedText(signed),
+      signature: Uint8Array.fromBase64(signed.signature),
+    })
+  } catch (cause) {
+    throw proofError(messageOf(cause), cause)
   }
 }
 

@@ -1,20 +1,30 @@
 import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { openArchive, writeArchive } from '@hanse/archive'
 import { type JsonObject, systemClock } from '@hanse/contract'
+import { JobFiles, type SubmissionProof } from '@hanse/jobs'
+import { loginSigner, loginVerifier } from '@hanse/pki'
 import { readPolicy } from '@hanse/policy'
-import type { PrivacyPolicy, SiteKit } from '@hanse/provision'
+import { DEFAULT_HANSE_SETTINGS, type PrivacyPolicy, type SiteKit } from '@hanse/provision'
+import { CLONE_COMMAND_KEY, signCommand, writeSignedCommand } from '@hanse/session'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type JobOptions, trainerOf, writeJob } from '../../../../test/support/job-folder.ts'
 import { appArchive, metaOf, siteKit, TestPeople } from '../../test/site-fixtures.ts'
 import { type AppDeploymentComponents, deployApp, describeGrant } from './app-deployment.ts'
+import { SubmissionMemory } from './submission-memory.ts'
 
 const people = new TestPeople()
 let folder: string
+let memory: SubmissionMemory
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'hanse-deploy-'))
+  memory = await SubmissionMemory.open(join(folder, 'submissions.jsonl'), systemClock)
 })
-afterEach(() => rm(folder, { recursive: true, force: true }))
+afterEach(async () => {
+  await memory[Symbol.asyncDispose]()
+  await rm(folder, { recursive: true, force: true })
+})
 
 const RUNTIMES = new Map([
   ['node', { program: '/bin/node', kind: 'node' as const, options: [], environment: {}, read: [] }],
@@ -28,9 +38,21 @@ interface Case {
   readonly components?: Partial<AppDeploymentComponents>
   readonly archive?: Uint8Array
   readonly withoutCode?: boolean
+  readonly submission?: SubmissionProof
+  readonly jobId?: string
 }
 
-async function deploy({ job, kit, meta, components, archive, withoutCode, ...given }: Case) {
+async function deploy({
+  job,
+  kit,
+  meta,
+  components,
+  archive,
+  withoutCode,
+  submission,
+  jobId = 'j1',
+  ...given
+}: Case) {
   const jobFolder = await writeJob(join(folder, 'upload'), { trainer: trainerOf(''), ...job })
   if (withoutCode === true) {
     await rm(join(jobFolder, 'app', 'custom'), { recursive: true })
@@ -49,6 +71,7 @@ async function deploy({ job, kit, meta, components, archive, withoutCode, ...giv
   const app = await appArchive(
     jobFolder,
     signer === undefined ? undefined : await people.of(signer),
+    submission,
   )
   return deployApp(
     {
@@ -57,14 +80,16 @@ async function deploy({ job, kit, meta, components, archive, withoutCode, ...giv
       policy: readPolicy(site.authorizationPolicy),
       runtimes: RUNTIMES,
       confinement: { level: 'namespaces', shortcomings: [] },
+      submissions: memory,
+      verifier: loginVerifier(site.identity, systemClock),
       ...components,
     },
     {
-      jobId: 'j1',
+      jobId,
       appName: 'app',
-      meta: metaOf('j1', meta),
+      meta: metaOf(jobId, meta),
       archive: archive ?? app,
-      folder: join(folder, 'run'),
+      folder: join(folder, jobId === 'j1' ? 'run' : `run of ${jobId}`),
     },
   )
 }
@@ -276,5 +301,153 @@ describe('an app is refused', () => {
       (error: unknown) => error,
     )
     expect(failed).not.toMatchObject({ code: 'component-not-listed' })
+  })
+})
+
+describe('a submission', () => {
+  const LEAD = 'lead@example.org'
+  const SCOPE = { league: 'league', server: 'server1' }
+  const STRICT = {
+    hanse: {
+      ...DEFAULT_HANSE_SETTINGS,
+      require: { ...DEFAULT_HANSE_SETTINGS.require, signedCommands: true },
+    },
+  }
+
+  const proof = (more: Partial<SubmissionProof> = {}): SubmissionProof => ({
+    ...SCOPE,
+    nonce: crypto.randomUUID(),
+    signedAt: Date.now(),
+    ...more,
+  })
+
+  /** The lead's order to clone a job, as the metadata of the clone has it. */
+  async function order(
+    source: string,
+    given: { command?: string; by?: string; ageMs?: number } = {},
+  ) {
+    const { command = `clone_job ${source}`, by = LEAD, ageMs = 0 } = given
+    const clock = { ...systemClock, now: () => Date.now() - ageMs }
+    const signer = loginSigner(await people.of(by))
+    const signed = await signCommand({ ...SCOPE, command, meta: {} }, signer, clock)
+    return { [CLONE_COMMAND_KEY]: writeSignedCommand(signed) }
+  }
+
+  it('is good for one job; deploying that again goes on to work', async () => {
+    const submission = proof()
+    await deploy({ submission })
+    await rm(join(folder, 'run'), { recursive: true })
+    await deploy({ submission })
+    await expect(deploy({ submission, jobId: 'j2' })).rejects.toMatchObject({
+      code: 'submission-used',
+      message: expect.stringContaining('for job j1'),
+    })
+    expect(await exists(join(folder, 'run of j2'))).toBe(false)
+    await deploy({ submission: proof(), jobId: 'j3' })
+  })
+
+  it('is not used up by a deployment that was refused for another reason', async () => {
+    const submission = proof()
+    const weak = { confinement: { level: 'node-permission', shortcomings: [] } } as const
+    await expect(deploy({ submission, jobId: 'j0', components: weak })).rejects.toMatchObject({
+      code: 'confinement-too-weak',
+    })
+    await deploy({ submission })
+  })
+
+  it.each([
+    ['to another league', { league: 'others' }, 'submission-elsewhere'],
+    ['to another server', { server: 'server2' }, 'submission-elsewhere'],
+    ['31 days ago', { signedAt: Date.now() - 31 * 86_400_000 }, 'submission-expired'],
+    ['an hour from now', { signedAt: Date.now() + 3_600_000 }, 'submission-expired'],
+  ])('that was made %s is refused', async (_how, more, code) => {
+    await expect(deploy({ submission: proof(more) })).rejects.toMatchObject({ code })
+  })
+
+  it('is taken for as long as the site says', async () => {
+    const hanse = { ...DEFAULT_HANSE_SETTINGS, submissionMaxAgeDays: 40 }
+    await deploy({ submission: proof({ signedAt: Date.now() - 31 * 86_400_000 }), kit: { hanse } })
+  })
+
+  it('without a proof is taken, unless the site wants what people do signed', async () => {
+    await deploy({})
+    await deploy({ jobId: 'j2' })
+    const loose = { ...siteKit(await people.of('site-1', '')).settings, requireSignedJobs: false }
+    for (const signer of [LEAD, undefined])
+      await expect(
+        deploy({ jobId: 'j3', signer, kit: { ...STRICT, settings: loose } }),
+      ).rejects.toMatchObject({
+        code: expect.stringMatching(/submission-unproven|signature-unsigned/),
+      })
+    await deploy({ jobId: 'j4', submission: proof(), kit: STRICT })
+  })
+
+  it('whose proof was taken away is known by its signatures', async () => {
+    const jobFolder = await writeJob(join(folder, 'stolen'), { trainer: trainerOf('') })
+    const app = await appArchive(jobFolder, await people.of(LEAD), proof())
+    await deploy({ archive: app })
+    await using opened = await openArchive(app)
+    const files = new JobFiles(opened.members())
+    const place = '.__nvfl_sig.json'
+    const { '.__hanse_manifest.json': _taken, ...signatures } = JSON.parse(
+      await files.readText(place, 1e6),
+    )
+    const stripped = files
+      .without((path) => path === '.__hanse_manifest.json')
+      .with(new Map([[place, new TextEncoder().encode(JSON.stringify(signatures))]]))
+    const parts: Uint8Array[] = []
+    for await (const part of writeArchive(stripped.members())) parts.push(part)
+    await expect(deploy({ jobId: 'j2', archive: Buffer.concat(parts) })).rejects.toMatchObject({
+      code: 'submission-unproven',
+      message: expect.stringContaining('job j1 came with the same signatures'),
+    })
+  })
+
+  describe('that is cloned', () => {
+    it('runs once more for each order of its person', async () => {
+      const submission = proof({ signedAt: Date.now() - 60 * 86_400_000 })
+      const meta = await order('j1')
+      await deploy({ submission, jobId: 'j2', meta })
+      await expect(deploy({ submission, jobId: 'j3', meta })).rejects.toMatchObject({
+        code: 'submission-used',
+      })
+      await deploy({ submission, jobId: 'j3', meta: await order('j2') })
+    })
+
+    it.each<[string, () => Promise<JsonObject>, string]>([
+      [
+        'an order that cannot be read',
+        async () => ({ [CLONE_COMMAND_KEY]: '{}' }),
+        'clone-not-ordered',
+      ],
+      [
+        'the order of another person',
+        () => order('j1', { by: 'other@example.org' }),
+        'clone-not-ordered',
+      ],
+      ['another command', () => order('j1', { command: 'abort_job j1' }), 'clone-not-ordered'],
+      ['an order of long ago', () => order('j1', { ageMs: 31 * 86_400_000 }), 'submission-expired'],
+      [
+        'an order that was changed',
+        async () => {
+          const { [CLONE_COMMAND_KEY]: text } = await order('j0')
+          return { [CLONE_COMMAND_KEY]: String(text).replace('j0', 'j1') }
+        },
+        'clone-not-ordered',
+      ],
+    ])('is refused with %s', async (_what, meta, code) => {
+      const submission = proof()
+      await deploy({ submission })
+      await expect(deploy({ submission, jobId: 'j2', meta: await meta() })).rejects.toMatchObject({
+        code,
+      })
+    })
+
+    it('is not what another job holds', async () => {
+      await deploy({ submission: proof() })
+      await expect(
+        deploy({ submission: proof(), jobId: 'j2', meta: await order('j1') }),
+      ).rejects.toMatchObject({ code: 'clone-not-ordered' })
+    })
   })
 })

@@ -8,6 +8,7 @@ import {
   formatProblems,
   JobFiles,
   launcherBringsCode,
+  type SignatureVerdict,
   verifyJob,
 } from '@hanse/jobs'
 import { type ConfinementReport, meetsLevel } from '@hanse/launcher-process'
@@ -15,7 +16,9 @@ import { createCatalogue, standardComponents } from '@hanse/learning'
 import { decide, isListedComponent, type Policy } from '@hanse/policy'
 import type { PrivacyScope, SiteKit, TrainerRuntime } from '@hanse/provision'
 import { decideScope } from '@hanse/provision/kit'
-import { type ActingPerson, submitterOf, textIn } from '@hanse/session'
+import { type ActingPerson, type ProofVerifier, submitterOf, textIn } from '@hanse/session'
+import { admitSubmission, type SubmittedApp } from './admit-submission.ts'
+import type { SubmissionMemory } from './submission-memory.ts'
 
 export interface AppDeploymentComponents {
   readonly kit: SiteKit
@@ -24,6 +27,9 @@ export interface AppDeploymentComponents {
   readonly runtimes: ReadonlyMap<string, TrainerRuntime>
   /** What this machine can confine trainers with. */
   readonly confinement: ConfinementReport
+  readonly submissions: SubmissionMemory
+  /** Of people. */
+  readonly verifier: ProofVerifier
 }
 
 export interface DeployRequest {
@@ -76,7 +82,7 @@ async function deploy(
   await using opened = await openArchive(archive)
   const files = new JobFiles(opened.members())
   const submitter = submitterOf(meta)
-  await verifySignature(components, files, meta, submitter)
+  const verdict = await verifySignature(components, files, meta, submitter)
   authorize(components, 'submit_job', jobId, submitter)
   const scope = scopeOf(kit, meta)
   const bringsCode = files.folders.has('custom') || launcherBringsCode(meta, kit.name)
@@ -104,6 +110,8 @@ async function deploy(
   if (!check.ok)
     throw new Refusal('app-invalid', `app ${appName}: ${formatProblems(check.problems)}`)
   const datasets = grantDatasets(kit, datasetsOf(check.config.content), scope)
+  // Last: what is refused for another reason has used nothing up.
+  if (verdict.ok) await admit(components, { jobId, meta, verdict })
 
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await extractArchive(opened, join(folder, `app_${kit.name}`))
@@ -118,19 +126,32 @@ async function verifySignature(
   files: JobFiles,
   meta: JsonObject,
   submitter: ActingPerson,
-): Promise<void> {
+): Promise<SignatureVerdict> {
   const verdict = await verifyJob(files, {
     roots: kit.identity.roots,
     now: clock.now(),
     submitter: { name: submitter.name, org: submitter.organization, role: submitter.role },
     meta,
   })
-  if (verdict.ok || (verdict.code === 'unsigned' && kit.settings.requireSignedJobs === false))
-    return
+  const mayBeUnsigned =
+    kit.settings.requireSignedJobs === false && !kit.hanse.require.signedCommands
+  if (verdict.ok || (verdict.code === 'unsigned' && mayBeUnsigned)) return verdict
   throw new Refusal(
     `signature-${verdict.code}`,
     `the job does not pass signature verification: ${verdict.place}: ${verdict.reason}`,
   )
+}
+
+async function admit(
+  { kit, clock, submissions, verifier }: AppDeploymentComponents,
+  app: SubmittedApp,
+): Promise<void> {
+  const refusal = await admitSubmission(
+    { kit, memory: submissions, verifier, now: () => clock.now() },
+    app,
+  )
+  if (refusal !== undefined)
+    throw new Refusal(refusal.code, `the submission is not taken: ${refusal.reason}`)
 }
 
 function authorize(

@@ -25,6 +25,7 @@ import { appArchive, fakeAudit, metaOf, siteKit, TestPeople } from '../../test/s
 import { SITE_JOB_TOPIC } from '../job-process/site-job-protocol.ts'
 import type { RunningJob, SiteJobEnding } from './site-job.ts'
 import { SiteJobs } from './site-jobs.ts'
+import { SubmissionMemory } from './submission-memory.ts'
 
 const people = new TestPeople()
 const FILTER = { where: 'scopes[0]', payload: 'result', component: { name: 'X' } } as const
@@ -47,6 +48,7 @@ let events: string[]
 let reports: string[]
 let reportCode: string
 let started: Map<string, FakeJob>
+let submissions: SubmissionMemory
 let startFault: Error | undefined
 /** How the site was told to end, and levels of its log that were set. */
 let told: string[]
@@ -112,10 +114,12 @@ beforeEach(async () => {
     return { returnCode: reportCode }
   })
   await mkdir(join(folder, 'runs', 'left-over'), { recursive: true })
+  submissions = await SubmissionMemory.open(join(folder, 'submissions.jsonl'), systemClock)
   await openJobs()
 })
 afterEach(async () => {
   await jobs[Symbol.asyncDispose]()
+  await submissions[Symbol.asyncDispose]()
   await cells[Symbol.asyncDispose]()
   await rm(folder, { recursive: true, force: true })
 })
@@ -131,6 +135,7 @@ async function openJobs(privacyPolicy?: PrivacyPolicy): Promise<void> {
     logger: silentLogger,
     audit,
     recordRefusal: (event) => void refusals.push(event),
+    submissions,
     folder: join(folder, 'runs'),
     runtimes: new Map([
       ['node', { program: '/bin/node', kind: 'node', options: [], environment: {}, read: [] }],
@@ -624,5 +629,59 @@ describe('others', () => {
     expect(await tell(SITE_JOB_TOPIC.filtered, 'j1', {}, 'A')).toMatchObject({ ok: false })
     expect(job.words).toEqual([])
     expect(job.stats).toEqual({})
+  })
+})
+
+describe('a submission', () => {
+  const PROOF = { league: 'league', server: 'server1', nonce: crypto.randomUUID() }
+
+  beforeEach(async () => {
+    const jobFolder = await writeJob(join(folder, 'signed'), { trainer: trainerOf('') })
+    const lead = await people.of('lead@example.org')
+    archive = await appArchive(jobFolder, lead, { ...PROOF, signedAt: Date.now() })
+  })
+
+  async function restart(): Promise<void> {
+    await jobs[Symbol.asyncDispose]()
+    await submissions[Symbol.asyncDispose]()
+    submissions = await SubmissionMemory.open(join(folder, 'submissions.jsonl'), systemClock)
+    await openJobs()
+  }
+
+  const expectRefused = async (jobId: string, reason: RegExp) => {
+    expect(await deploy(jobId)).toMatchObject({
+      ok: false,
+      reason: expect.stringMatching(reason),
+    })
+    expect(record.at(-1)).toMatchObject({ act: 'deploy', job: jobId, code: 'submission-used' })
+  }
+
+  it('runs once, under whatever name it comes again, also after a restart', async () => {
+    const job = await run('j1')
+    job.end()
+    await expect.poll(() => jobs.owned()).toEqual([])
+    await expectRefused('j1', /ran here before/)
+    await expectRefused('j2', /for job j1/)
+    await restart()
+    await expectRefused('j1', /ran here before/)
+    await expectRefused('j2', /for job j1/)
+    expect([...started.keys()]).toEqual(['j1'])
+  })
+
+  it('does not run again though its site was killed while it ran', async () => {
+    await run('j1')
+    await restart()
+    await expectRefused('j1', /ran here before/)
+  })
+
+  it('may be deployed again until it has run: after a restart, a start that failed', async () => {
+    expect(await deploy('j1')).toMatchObject({ ok: true })
+    await restart()
+    const reservation = await reserve('j1')
+    expect(await deploy('j1')).toMatchObject({ ok: true })
+    startFault = new Error('no memory')
+    expect(await start('j1', reservation)).toMatchObject({ ok: false })
+    startFault = undefined
+    await run('j1')
   })
 })

@@ -18,6 +18,7 @@ import {
   logLevelOf,
   type PlaceEnd,
   type PlaceLogLevel,
+  type ProofVerifier,
   SERVER_CELL,
   Shareable,
   type SiteCommand,
@@ -33,6 +34,7 @@ import { decideQuestion, rightsToAsk } from './decide-question.ts'
 import { type AskingPerson, provenPerson } from './proven-person.ts'
 import { ResourceManager } from './resource-manager.ts'
 import { type RunningJob, reportEnding, type SiteJobComponents } from './site-job.ts'
+import type { SubmissionMemory } from './submission-memory.ts'
 import { Turns } from './turns.ts'
 
 export interface SiteJobsComponents {
@@ -56,6 +58,8 @@ export interface SiteJobsComponents {
     readonly job: string
     readonly reason?: string
   }): void
+  /** What may not be run again. The caller's to close. */
+  readonly submissions: SubmissionMemory
   /** Absent where the level of the log is fixed. */
   readonly setLogLevel?: ((level: PlaceLogLevel | undefined) => boolean) | undefined
   /** Stops or restarts the site a moment later. */
@@ -94,6 +98,7 @@ export class SiteJobs implements AsyncDisposable {
   readonly #components: SiteJobsComponents
   readonly #policy: Policy
   readonly #people: CommandVerifier
+  readonly #verifier: ProofVerifier
   readonly #confinement: ConfinementReport
   readonly #resources: ResourceManager
   readonly #startJob: StartJob
@@ -115,8 +120,9 @@ export class SiteJobs implements AsyncDisposable {
     this.#confinement = confinement
     this.#startJob = startJob
     this.#policy = readPolicy(kit.authorizationPolicy)
+    this.#verifier = loginVerifier(kit.identity, clock)
     this.#people = new CommandVerifier(
-      { verifier: loginVerifier(kit.identity, clock), clock },
+      { verifier: this.#verifier, clock },
       { league: kit.project, server: kit.server.identity },
     )
     this.#resources = new ResourceManager(clock, {
@@ -381,9 +387,17 @@ export class SiteJobs implements AsyncDisposable {
     const appName = commandText(command, COMMAND_HEADER.appName)
     const meta = metaOf(command)
     await this.#drop(jobId)
-    const { kit, clock, runtimes } = this.#components
+    const { kit, clock, runtimes, submissions } = this.#components
     const app = await deployApp(
-      { kit, clock, runtimes, policy: this.#policy, confinement: this.#confinement },
+      {
+        kit,
+        clock,
+        runtimes,
+        policy: this.#policy,
+        confinement: this.#confinement,
+        submissions,
+        verifier: this.#verifier,
+      },
       { jobId, appName, meta, archive: command.body, folder: this.#runFolder(jobId) },
     )
     this.#deployed.set(jobId, app)
@@ -404,9 +418,13 @@ export class SiteJobs implements AsyncDisposable {
         throw refusal(`${key} is not what was deployed`)
     if (!this.#resources.allocate(commandText(command, COMMAND_HEADER.reservation), jobId))
       throw refusal('the reservation of resources is unknown or too old')
+    const { submissions } = this.#components
     try {
+      // Before it runs: whatever happens then, it does not run again.
+      await submissions.setStarted(jobId, true)
       await this.#launch(jobId, app)
     } catch (error) {
+      await submissions.setStarted(jobId, false)
       this.#resources.free(jobId)
       throw error
     }

@@ -215,7 +215,7 @@ export async function runSite(options: RunSiteOptions): Promise<PlaceEnd> {
     clock,
     logger,
     async logIn() {
-      await link.renew({ signal })
+      await link.renew()
       heartbeat.now()
     },
   })

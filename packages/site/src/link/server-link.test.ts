@@ -1,6 +1,6 @@
 import type { Cell, Connector, ConnectorEvents } from '@hanse/cellnet'
 import { silentLogger, systemClock, TransportError } from '@hanse/contract'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { siteKit, TestPeople } from '../../test/site-fixtures.ts'
 import { ServerLink, type ServerLinkEvent } from './server-link.ts'
 
@@ -15,7 +15,7 @@ async function setUp() {
   let url: URL | undefined
   const connector = {
     get link() {
-      return isUp ? {} : undefined
+      return isUp ? { proofs: { offered: false, active: false }, capabilities: [] } : undefined
     },
     on(event: string, listener: Listener) {
       listeners.set(event, listener)
@@ -123,6 +123,23 @@ describe('the link to the server', () => {
     happen('refused', { code: 'too_many', reason: 'later' })
     stop.abort(new Error('stopped'))
     await expect(login).rejects.toThrow('stopped')
+  })
+
+  it('has one login under way, whoever asks for it', async () => {
+    const { link, requests, up } = await setUp()
+    up()
+    const stop = new AbortController()
+    const first = link.login(new Map(), 'test', { signal: stop.signal })
+    const others = [link.renew(), link.renew()]
+    const ends = Promise.allSettled([first, ...others])
+    await vi.waitFor(() => expect(requests).toEqual(['challenge']))
+    stop.abort(new Error('stopped'))
+    expect((await ends).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+    expect(requests).toEqual(['challenge'])
+    const later = expect(link.renew()).rejects.toThrow()
+    await vi.waitFor(() => expect(requests).toEqual(['challenge', 'challenge']))
+    await link[Symbol.asyncDispose]()
+    await later
   })
 
   it('says goodbye only over a link that is up', async () => {

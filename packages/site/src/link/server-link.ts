@@ -1,4 +1,4 @@
-import type { Cell, Connector, ConnectorEvents, PeerLink } from '@hanse/cellnet'
+import type { Cell, Connector, ConnectorEvents } from '@hanse/cellnet'
 import {
   type AbortOptions,
   type Clock,
@@ -76,7 +76,7 @@ export class ServerLink implements AsyncDisposable {
   readonly #stop = new AbortController()
   #credentials: Credentials | undefined
   #renewal: Disposable | undefined
-  #renewing = false
+  #loggingIn: Promise<Login> | undefined
   #hadProofs = false
   #loginFacts: LoginFacts | undefined
   #onReconnected: () => void = () => {}
@@ -95,7 +95,7 @@ export class ServerLink implements AsyncDisposable {
       if (this.#credentials === undefined) return
       // A token of a login with proofs is worth nothing over a link without: then the login says what is wrong.
       if (link.isOpen && !this.#hadProofs) this.#onReconnected()
-      else void this.#renew(link)
+      else void this.#goOn()
     })
     this.#connector.on('lost', ({ reason }) => onEvent({ event: 'lost', reason }))
     this.#connector.on('failed', (failure) => this.#onFailed(failure))
@@ -143,14 +143,35 @@ export class ServerLink implements AsyncDisposable {
   }
 
   /**
-   * Logs in anew over the link that is there: the server does not accept what this site holds.
+   * Logs in anew over the link that is there: the server does not accept what this site holds. Where a login is under
+   * way already, that is the new one.
    * @throws {SessionError} when the server refuses; the earlier login stays what it was
    */
-  async renew({ signal }: { readonly signal: AbortSignal }): Promise<void> {
-    if (this.#loginFacts !== undefined) await this.#logIn(this.#loginFacts, signal)
+  async renew(): Promise<void> {
+    if (this.#loginFacts !== undefined) await this.#logIn(this.#loginFacts, this.#stop.signal)
   }
 
-  async #logIn({ ownProperties, software }: LoginFacts, signal: AbortSignal): Promise<Login> {
+  /** One login at a time: two would take each other's challenge, and the token of one would end that of the other. */
+  #logIn(facts: LoginFacts, signal: AbortSignal): Promise<Login> {
+    this.#loggingIn ??= this.#logInOverNewest(facts, signal)
+    return this.#loggingIn
+  }
+
+  async #logInOverNewest(facts: LoginFacts, signal: AbortSignal): Promise<Login> {
+    try {
+      for (;;) {
+        const result = await this.#exchange(facts, signal)
+        const { link } = this.#connector
+        // A link that came meanwhile knows nothing of a login over the one before it.
+        if (link === undefined || link === result.link) return result
+      }
+    } finally {
+      // Before anybody hears of the end: a link that comes now has to be logged in over again.
+      this.#loggingIn = undefined
+    }
+  }
+
+  async #exchange({ ownProperties, software }: LoginFacts, signal: AbortSignal): Promise<Login> {
     const { cell, kit, clock, logger } = this.#components
     const known = await readKnownServer(kit)
     const result = await login(
@@ -191,15 +212,13 @@ export class ServerLink implements AsyncDisposable {
       tokenLifetimeMs === undefined
         ? undefined
         : this.#components.clock.setTimer(tokenLifetimeMs / 2, () => {
-            void this.#renew(this.#connector.link)
+            void this.#goOn()
           })
   }
 
   /** Goes on with the session over a new link, or with a new token. */
-  async #renew(link: PeerLink | undefined): Promise<void> {
-    // Who is at it takes the newest link by itself.
-    if (this.#loginFacts === undefined || this.#renewing || link === undefined) return
-    this.#renewing = true
+  async #goOn(): Promise<void> {
+    if (this.#loginFacts === undefined || this.#connector.link === undefined) return
     const { logger, onEvent } = this.#components
     try {
       await this.#logIn(this.#loginFacts, this.#stop.signal)
@@ -210,9 +229,7 @@ export class ServerLink implements AsyncDisposable {
       logger.warn('the server did not let us go on', { reason })
       onEvent({ event: 'refused', code: 'login', reason })
       // Another link, another attempt: whoever refused us may be asked to change its mind.
-      await link.connection[Symbol.asyncDispose]()
-    } finally {
-      this.#renewing = false
+      await this.#connector.link?.connection[Symbol.asyncDispose]()
     }
   }
 

@@ -57,6 +57,7 @@ export type {
   PortMessageHandler,
   UnreachableMessage,
 } from './message-port.ts'
+export { type MessagePurpose, purposeOf } from './messages/message-purpose.ts'
 export type { Misdeed, MisdeedCode } from './misdeed.ts'
 export type { PeerLink } from './peer-link.ts'
 export type { KnownReturnCode, ReturnCode } from './return-code.ts'

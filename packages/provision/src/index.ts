@@ -1,4 +1,5 @@
 export type { Dataset } from './kit/datasets.ts'
+export type { ExternalCellPolicy, ExternalCellRule } from './kit/hanse-settings.ts'
 export {
   CONFINEMENT_LEVELS,
   type ConfinementLevel,

@@ -18,6 +18,8 @@ import {
 } from '@hanse/session'
 import { openFileJobStore } from '@hanse/store-file'
 import { serveAdmins } from './admin/admin-service.ts'
+import { ExternalCells } from './external-cells/external-cells.ts'
+import { LeagueWatch } from './external-cells/league-watch.ts'
 import { jobMembersFilter } from './jobs/job-members-filter.ts'
 import { JobService } from './jobs/job-service.ts'
 import { SERVER_JOB_MODULE, ServerJobProcesses } from './jobs/server-job-process.ts'
@@ -70,7 +72,11 @@ const SWEEP_MS = 5_000
  * @throws {ProvisionError} `ERR_KIT_FILE` when the filters of its privacy scopes cannot be had
  */
 export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
-  const { kit, clock, logger, onEvent, software } = options
+  const { kit, clock, logger, software } = options
+  const onEvent = (event: ServerEvent) => {
+    options.onEvent(event)
+    if (event.event !== 'ready') leagueWatch.tell(event)
+  }
   using ending = new PlaceEnding(clock, options.signal)
   const { signal } = ending
   tryPrivacyFilters(kit.privacyPolicy, (filters) =>
@@ -171,6 +177,31 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
   })
   const disabledSites = await DisabledSites.open(join(state, 'disabled-sites.json'), signer)
   for (const { name } of disabledSites.list()) sites.disable(name)
+  const externalCells = new ExternalCells({
+    policies: kit.hanse.externalCells,
+    onRefused: ({ link, target, reason }) =>
+      recordRefusal({
+        actor: { name: link.peerName ?? link.fqcn },
+        act: 'message',
+        target,
+        outcome: 'refused',
+        code: 'not-granted',
+        text: reason,
+      }),
+  })
+  for (const [external, { watch, send }] of kit.hanse.externalCells)
+    await audit.append(
+      ownEvent(
+        kit,
+        'external-cell.allow',
+        'allowed',
+        [
+          `'${external}' may join`,
+          ...(watch ? ['watch the league'] : []),
+          ...send.map(({ to, channel, topics }) => `send ${channel}/${topics} to ${to}`),
+        ].join(', '),
+      ),
+    )
   const guard = guardMessages({
     cell,
     kit,
@@ -178,9 +209,13 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
     isOwnJob: (link) => processes.owns(link),
     objection: (claims) =>
       revocations.objection(claims.name) ??
-      (claims.kind === 'site' ? sites.objection(claims) : undefined),
+      (claims.kind === 'site' ? sites.objection(claims) : undefined) ??
+      (claims.kind === 'external'
+        ? (sites.barred(claims.name) ?? externalCells.objection(claims))
+        : undefined),
     recordRefusal,
   })
+  cell.incoming(externalCells.filter)
   cell.incoming(
     jobMembersFilter({
       participantsOf: (jobId) => jobs.participantsOf(jobId),
@@ -207,7 +242,15 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
     sites,
     book,
     revocations,
+    externalCells,
     software,
+  })
+  const leagueWatch = new LeagueWatch({
+    cell,
+    logger,
+    claimsOf: ({ headers }) => guard.claimsOf(headers),
+    mayWatch: (external) => externalCells.mayWatch(external),
+    snapshot: () => ({ sites: sites.online().map(({ name }) => name), jobs: jobs.underway() }),
   })
   serveSites({
     cell,
@@ -216,7 +259,11 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
     onReportedJobs: (site, reported) => jobs.reported(site, reported),
     onFinalReport: (site, jobId, code, reason) => jobs.finalReport(site, jobId, code, reason),
   })
-  cell.onPeer('disconnected', ({ fqcn }) => sites.linkLost(fqcn))
+  cell.onPeer('disconnected', ({ fqcn }) => {
+    sites.linkLost(fqcn)
+    externalCells.linkLost(fqcn)
+    leagueWatch.forget(fqcn)
+  })
 
   const siteLogs = await SiteLogs.open({
     store,
@@ -289,7 +336,7 @@ export async function runServer(options: RunServerOptions): Promise<PlaceEnd> {
 
   await jobs.start()
   const { port, adminPort } = kit.listen
-  const listening = { cell, kit, revocations, clock, logger, signal }
+  const listening = { cell, kit, revocations, externalCells, clock, logger, signal }
   const url = urlOf(kit, port)
   const isOnePort = adminPort === port
   await using _listener = await listenPatiently(url, { ...listening, adminNames: isOnePort })

@@ -97,8 +97,10 @@ export {
 export {
   CELL_HEADER,
   CHANNEL,
+  externalCell,
   FEDERATION_PROTOCOL_VERSION,
   isAtOrBelow,
+  isExternalCell,
   jobCell,
   NO_SSID,
   SERVER_CELL,

@@ -7,6 +7,8 @@ export const CHANNEL = {
   serverParent: 'server_parent_listener',
   aux: 'aux_communication',
   cellnet: 'cellnet.channel',
+  /** Not of stock: what a server tells programs that joined with a kit. */
+  externalCells: 'external_cells',
 } as const
 
 /** Cell headers that the platform adds; `spec/session.md` §1.3. */
@@ -42,6 +44,23 @@ export const FEDERATION_PROTOCOL_VERSION = 1
 /** Name of the cell that runs `job` at the place `parent`. */
 export function jobCell(parent: string, job: string): string {
   return `${parent}.${job}`
+}
+
+/** Such cells are stock's: trainers that their own site starts or awaits. */
+const CLIENT_API_LEAF = '-client_api_'
+
+/**
+ * Name of the cell of a program outside Hanse that joins with the kit of `participant`: one below it, with stock's sign
+ * for agents, so that it is neither a job nor a trainer.
+ */
+export function externalCell(participant: string, id: string): string {
+  return `${participant}.-${id}`
+}
+
+/** True for what {@link externalCell} makes, and for cells below such. */
+export function isExternalCell(cell: string): boolean {
+  const [, segment = ''] = cell.split('.', 2)
+  return segment.startsWith('-') && !segment.startsWith(CLIENT_API_LEAF)
 }
 
 /** True if `cell` is `ancestor` or lies below it. */

@@ -39,6 +39,22 @@ export interface Requirements extends LinkRequirements {
   readonly signedCommands: boolean
 }
 
+/** What a program that joins as a cell may do; nothing else. */
+export interface ExternalCellPolicy {
+  /** Ask the server which sites and jobs there are, and hear of changes. */
+  readonly watch: boolean
+  /** Requests that it may send to other external cells. */
+  readonly send: readonly ExternalCellRule[]
+}
+
+export interface ExternalCellRule {
+  readonly to: string
+  /** `app.…`: no channel of the platform. */
+  readonly channel: string
+  /** `*` is any. */
+  readonly topics: readonly string[]
+}
+
 /** What only Hanse knows of a place, from `local/hanse.json`. */
 export interface HanseSettings {
   readonly confinement: { readonly minimum: ConfinementLevel }
@@ -57,6 +73,8 @@ export interface HanseSettings {
   readonly heartbeatSeconds: number
   /** How many days after a person has signed a submission it is taken, and its one use remembered. */
   readonly submissionMaxAgeDays: number
+  /** Programs outside Hanse that may join this server, by the names of their cells; none unless they are named. */
+  readonly externalCells: ReadonlyMap<string, ExternalCellPolicy>
   /** Modules that the admin of this place installed and trusts; code of jobs is never one. */
   readonly plugins: readonly string[]
 }
@@ -98,6 +116,29 @@ const runtime = z.strictObject({
   read: z.array(absolutePath).max(100).default([]),
 })
 
+const externalCell = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}\.-(?!client_api_)[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/,
+    'the name of an external cell is that of a kit, a dot, a minus and a name, e.g. site-1.-monitor',
+  )
+
+const externalCellPolicy = z.strictObject({
+  watch: z.boolean().default(false),
+  send: z
+    .array(
+      z.strictObject({
+        to: externalCell,
+        channel: z
+          .string()
+          .regex(/^app\.[A-Za-z0-9_.-]{1,60}$/, 'channels of external cells begin with app.'),
+        topics: z.array(z.string().min(1).max(128)).min(1).max(100),
+      }),
+    )
+    .max(100)
+    .default([]),
+})
+
 /** Schema of `local/hanse.json`: strict, so that a misspelt restriction is an error and not ignored. */
 export const hanseSchema = z
   .strictObject({
@@ -127,6 +168,7 @@ export const hanseSchema = z
       .min(1)
       .max(90)
       .default(DEFAULT_HANSE_FILE.submission_max_age_days),
+    external_cells: z.record(externalCell, externalCellPolicy).default({}),
     plugins: z.array(z.string().min(1).max(4096)).max(100).default([]),
   })
   .transform(
@@ -145,6 +187,7 @@ export const hanseSchema = z
       outboundProxy: file.outbound_proxy,
       heartbeatSeconds: file.heartbeat_seconds,
       submissionMaxAgeDays: file.submission_max_age_days,
+      externalCells: new Map(Object.entries(file.external_cells)),
       plugins: file.plugins,
     }),
   )

@@ -2,12 +2,14 @@ import type { Cell } from '@hanse/cellnet'
 import { type Clock, hasCode, type Listener, type Logger } from '@hanse/contract'
 import type { ServerKit } from '@hanse/provision'
 import { abortableDelay } from '@hanse/session'
+import type { ExternalCells } from '../external-cells/external-cells.ts'
 import type { RevocationService } from '../revocation/revocation-service.ts'
 
 export interface ListenComponents {
   readonly cell: Cell
   readonly kit: ServerKit
   readonly revocations: RevocationService
+  readonly externalCells: ExternalCells
   readonly clock: Clock
   readonly logger: Logger
   readonly signal: AbortSignal
@@ -24,7 +26,7 @@ const RETRY_MS = 250
  */
 export async function listenPatiently(
   url: URL,
-  { cell, kit, revocations, clock, logger, signal, adminNames }: ListenComponents,
+  { cell, kit, revocations, externalCells, clock, logger, signal, adminNames }: ListenComponents,
 ): Promise<Listener> {
   const security = { mode: kit.server.connectionSecurity, tls: kit.identity.tls }
   const deadline = clock.now() + PATIENCE_MS
@@ -33,7 +35,8 @@ export async function listenPatiently(
       return await cell.listen(url, security, {
         adminNames,
         proofs: true,
-        refuse: (_fqcn, { connection }) => revocations.objection(connection.peerName),
+        refuse: (fqcn, { connection }) =>
+          revocations.objection(connection.peerName) ?? externalCells.unwelcome(fqcn),
       })
     } catch (error) {
       if (!hasCode(error, 'ERR_LISTEN') || clock.now() >= deadline) throw error

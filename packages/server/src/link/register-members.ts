@@ -4,6 +4,7 @@ import type { Clock, Logger } from '@hanse/contract'
 import { createFrameKeyShare, loginSigner, loginVerifier, signToken, tokenMac } from '@hanse/pki'
 import type { ServerKit } from '@hanse/provision'
 import { serveRegistration } from '@hanse/session'
+import type { ExternalCells } from '../external-cells/external-cells.ts'
 import type { RevocationService } from '../revocation/revocation-service.ts'
 import type { SiteBook } from '../sites/site-book.ts'
 import type { SiteRegistry } from '../sites/site-registry.ts'
@@ -20,6 +21,7 @@ export interface RegistrationComponents {
   readonly sites: SiteRegistry
   readonly book: SiteBook
   readonly revocations: RevocationService
+  readonly externalCells: ExternalCells
   /** Name and version, told to members. */
   readonly software: string
 }
@@ -35,6 +37,7 @@ export function registerMembers({
   sites,
   book,
   revocations,
+  externalCells,
   software,
 }: RegistrationComponents): void {
   const { key } = kit.identity
@@ -47,14 +50,19 @@ export function registerMembers({
       clock,
       createKeyShare: createFrameKeyShare,
       signToken: (name, token) => signToken(key, name, token),
-      refusal: ({ kind, identity, renews, link }) => {
+      refusal: (applicant) => {
+        const { kind, identity, renews, link } = applicant
         if (kind === 'relay') return 'relays are not in this version'
         const objection =
           revocations.objection(identity.name) ?? linkObjection(link, kit.hanse.require)
-        if (objection !== undefined || kind !== 'site') return objection
+        if (objection !== undefined) return objection
+        if (kind === 'external')
+          return sites.barred(identity.name) ?? externalCells.refusal(applicant)
+        if (kind !== 'site') return undefined
         return sites.refusal(identity.name) ?? (renews && sites.objection(renews))
       },
       onRegistered(applicant, claims) {
+        if (applicant.kind === 'external') externalCells.entered(claims)
         if (applicant.kind === 'site') {
           const { software, siteConfig, identity } = applicant
           const { name, organization, fingerprint } = identity

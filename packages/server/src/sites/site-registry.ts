@@ -95,6 +95,12 @@ export class SiteRegistry {
     return undefined
   }
 
+  /** Why `name` may not take part in anything; `undefined` if it may. */
+  barred(name: string): string | undefined {
+    const bar = this.#barOf(name)
+    return bar && `'${name}' is ${bar}`
+  }
+
   /** Enters a site that has just proven who it is; its first heartbeat follows. An older login of the name ends. */
   register(
     facts: Omit<SiteRecord, 'registeredAt' | 'lastHeartbeat' | 'connected' | 'name' | 'cell'>,

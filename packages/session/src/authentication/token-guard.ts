@@ -1,7 +1,7 @@
 import { type HeaderValue, type IncomingFilter, type PeerLink, textHeader } from '@hanse/cellnet'
 import type { Clock } from '@hanse/contract'
 import type { TokenMac } from '../login/proofs.ts'
-import { CELL_HEADER, CHANNEL, isAtOrBelow, SERVER_CELL } from '../names.ts'
+import { CELL_HEADER, CHANNEL, isAtOrBelow, isExternalCell, SERVER_CELL } from '../names.ts'
 import { readToken, TOKEN_LIFETIME_MS, type TokenClaims } from './token.ts'
 
 export interface TokenGuardComponents {
@@ -66,6 +66,9 @@ export function createTokenGuard(components: TokenGuardComponents): TokenGuard {
       return `the origin is not the cell that logged in as '${name}', nor below it`
     if (!isAtOrBelow(link.fqcn, claims.cell))
       return `the token of '${name}' came over the link of another cell`
+    // One certificate, two members: neither may use what was issued to the other.
+    if ((isExternalCell(link.fqcn) || claims.kind === 'external') && link.fqcn !== claims.cell)
+      return `the token of '${claims.cell}' came over the link of '${link.fqcn}'`
     if (link.peerName !== undefined && link.peerName !== claims.name)
       return `the link's certificate names '${link.peerName}', the token '${claims.name}'`
     const fingerprint = link.connection.info.peerFingerprint

@@ -1,6 +1,7 @@
 import type { TokenMac } from '../login/proofs.ts'
 
-export type ParticipantKind = 'site' | 'admin' | 'relay'
+/** `external`: a program outside Hanse that joined with a kit. */
+export type ParticipantKind = 'site' | 'admin' | 'relay' | 'external'
 
 /** What a token says of the one it was issued to. */
 export interface TokenClaims {
@@ -67,7 +68,8 @@ function claimsOf(body: Uint8Array): TokenClaims | undefined {
   const fields: unknown = JSON.parse(decoder.decode(body))
   if (!Array.isArray(fields) || fields.length !== 7) return undefined
   const [kind, name, cell, fingerprint, issuedAt, nonce, proven] = fields as unknown[]
-  if (kind !== 'site' && kind !== 'admin' && kind !== 'relay') return undefined
+  if (kind !== 'site' && kind !== 'admin' && kind !== 'relay' && kind !== 'external')
+    return undefined
   if (typeof name !== 'string' || typeof cell !== 'string' || typeof fingerprint !== 'string')
     return undefined
   if (typeof issuedAt !== 'number' || typeof nonce !== 'string' || typeof proven !== 'boolean')

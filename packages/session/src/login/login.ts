@@ -79,7 +79,7 @@ export interface Login {
   readonly tokenLifetimeMs: number | undefined
 }
 
-const WIRE_KIND = { site: 'regular', admin: 'admin', relay: 'relay' } as const
+const WIRE_KIND = { site: 'regular', admin: 'admin', relay: 'relay', external: 'external' } as const
 /** A server that forgets this often does not want us. */
 const MAX_FORGOTTEN = 3
 const UNREACHABLE: ReadonlySet<string> = new Set(['target_unreachable', 'comm_error', 'timeout'])

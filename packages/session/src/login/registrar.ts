@@ -11,7 +11,13 @@ import {
 } from '../authentication/token.ts'
 import { jsonOfFobs } from '../json-values.ts'
 import { Shareable } from '../messages/shareable.ts'
-import { CELL_HEADER, CHANNEL, FEDERATION_PROTOCOL_VERSION, NO_SSID } from '../names.ts'
+import {
+  CELL_HEADER,
+  CHANNEL,
+  FEDERATION_PROTOCOL_VERSION,
+  isExternalCell,
+  NO_SSID,
+} from '../names.ts'
 import {
   clientProofText,
   type KeyShareFactory,
@@ -73,6 +79,8 @@ const KIND_OF_WIRE: ReadonlyMap<string, ParticipantKind> = new Map([
   ['regular', 'site'],
   ['admin', 'admin'],
   ['relay', 'relay'],
+  // Not of stock: its third parties join below a site, and log in nowhere.
+  ['external', 'external'],
 ])
 
 /** Serves `challenge` and `register` on the server's cell (`spec/session.md` §2.2, §2.3). */
@@ -182,7 +190,7 @@ async function admit(
   if (textHeader(request.headers, CELL_HEADER.projectName) !== options.project)
     return 'Requested task does not match the current server task'
   const kind = KIND_OF_WIRE.get(textHeader(request.headers, CELL_HEADER.clientType) ?? '')
-  if (kind === undefined) return 'client_type must be regular, relay or admin'
+  if (kind === undefined) return 'client_type must be regular, relay, admin or external'
   const { body, link } = request
   if (link?.proofs.offered === true && !link.proofs.active)
     return 'both ends of this link offered message proofs; the registration carries none'
@@ -260,6 +268,10 @@ function mismatch(
   }
   if (identity.role !== '')
     return `the certificate of '${identity.name}' is a person's, not a ${kind}'s`
+  if (kind === 'external')
+    return isExternalCell(cell) && cell.slice(0, cell.indexOf('.')) === identity.name
+      ? undefined
+      : `the cell '${cell}' is not one that '${identity.name}' may give an external program`
   const lastSegment = cell.slice(cell.lastIndexOf('.') + 1)
   if (lastSegment !== identity.name) return `the cell '${cell}' is not that of '${identity.name}'`
   return undefined

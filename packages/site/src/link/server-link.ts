@@ -71,6 +71,7 @@ const QUIT_TIMEOUT_MS = 2_000
 /** The one link of a site to its server, and the logins over it: one for each link, and again before a token is old. */
 export class ServerLink implements AsyncDisposable {
   readonly #components: ServerLinkComponents
+  readonly #kind: 'site' | 'external'
   readonly #connector: Connector
   readonly #refused = Promise.withResolvers<never>()
   readonly #stop = new AbortController()
@@ -81,8 +82,12 @@ export class ServerLink implements AsyncDisposable {
   #loginFacts: LoginFacts | undefined
   #onReconnected: () => void = () => {}
 
-  constructor(components: ServerLinkComponents) {
+  constructor(
+    components: ServerLinkComponents,
+    { kind = 'site' }: { readonly kind?: 'site' | 'external' } = {},
+  ) {
     this.#components = components
+    this.#kind = kind
     // Watched by `login` only while it runs.
     this.#refused.promise.catch(() => undefined)
     const { cell, kit, onEvent } = components
@@ -185,7 +190,7 @@ export class ServerLink implements AsyncDisposable {
         createKeyShare: createFrameKeyShare,
       },
       {
-        kind: 'site',
+        kind: this.#kind,
         project: kit.project,
         serverIdentity: kit.server.identity,
         software,

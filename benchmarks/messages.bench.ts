@@ -8,7 +8,7 @@ import { type Figure, figure, ratioAtLeast } from './harness/figure.ts'
 const BODY = { round: 3, name: 'site-1', values: [1, 2, 3, 4] }
 const REPETITIONS = 5
 /** As many as the compiler of the runtime needs to settle. */
-const WARM_UP_REQUESTS = 3_000
+const WARM_UP_REQUESTS = 20_000
 const TARGETS: ReadonlyMap<number, number> = new Map([
   [1, 3.5],
   [32, 10],
@@ -18,7 +18,7 @@ const TARGETS: ReadonlyMap<number, number> = new Map([
 export const messages: Benchmark = {
   name: 'messages',
   summary: 'requests and replies between two cells over TCP with mutual TLS',
-  options: { requests: { default: '4000' } },
+  options: { requests: { default: '8000' } },
   full: [{ requests: '20000' }],
   async run(options, { stock, note }) {
     await using league = await League.provision()

@@ -3,6 +3,7 @@ import { FobsError } from '../fobs-error.ts'
 
 const FIRST_CHUNK_BYTES = 1024
 const MAX_CHUNK_BYTES = 64 * 1024
+const SLAB_BYTES = 64 * 1024
 /** From here on a byte string becomes a part of its own instead of being copied. */
 const BORROW_BYTES = 4096
 const MAX_LENGTH = 0xffffffff
@@ -11,19 +12,44 @@ const MAX_UTF8_BYTES = 3
 const MIN_INT64 = -(2n ** 63n)
 const MAX_UINT64 = 2n ** 64n - 1n
 
+const encoder = new TextEncoder()
+
+/** Memory that short messages share: making some for each costs more than writing it. */
+class Slab {
+  readonly bytes = new Uint8Array(SLAB_BYTES)
+  readonly view = new DataView(this.bytes.buffer)
+  used = 0
+}
+
+let slab = new Slab()
+
 /** Writes MessagePack, always in the shortest form. Large byte strings are borrowed, not copied. */
 export class MsgpackWriter {
   readonly #parts: Uint8Array[] = []
-  readonly #encoder = new TextEncoder()
-  #chunk = new Uint8Array(FIRST_CHUNK_BYTES)
-  #view = new DataView(this.#chunk.buffer)
-  #at = 0
+  readonly #slab: Slab
+  #chunk: Uint8Array<ArrayBuffer>
+  #view: DataView
+  /** Of the chunk: from where on it is not handed out, where writing goes on, and where it ends for us. */
+  #start: number
+  #at: number
+  #end: number
   #flushed = 0
   #chunkBytes = FIRST_CHUNK_BYTES
 
+  constructor() {
+    if (slab.used + FIRST_CHUNK_BYTES > SLAB_BYTES) slab = new Slab()
+    this.#slab = slab
+    this.#chunk = slab.bytes
+    this.#view = slab.view
+    this.#start = slab.used
+    this.#at = this.#start
+    this.#end = this.#start + FIRST_CHUNK_BYTES
+    slab.used = this.#end
+  }
+
   /** Bytes written so far. */
   get byteLength(): number {
-    return this.#flushed + this.#at
+    return this.#flushed + this.#at - this.#start
   }
 
   nil(): void {
@@ -69,12 +95,12 @@ export class MsgpackWriter {
     if (value.length >= 32 && value.length * MAX_UTF8_BYTES <= 0xff) {
       // At least 32 and at most 255 bytes: the form of the length is known before the text is encoded.
       this.#reserve(2 + value.length * MAX_UTF8_BYTES)
-      const { written } = this.#encoder.encodeInto(value, this.#chunk.subarray(this.#at + 2))
+      const { written } = encoder.encodeInto(value, this.#chunk.subarray(this.#at + 2, this.#end))
       this.#number(0xd9, 1, written)
       this.#at += written
       return
     }
-    const bytes = this.#encoder.encode(value)
+    const bytes = encoder.encode(value)
     this.#length(bytes.length, 0xa0, 31, [0xd9, 0xda, 0xdb])
     this.#raw(bytes)
   }
@@ -98,6 +124,9 @@ export class MsgpackWriter {
   /** What was written, in consecutive parts; the writer must not be used afterwards. */
   finish(): Uint8Array[] {
     this.#flush()
+    // What was not needed is for the next writer, unless one has begun already.
+    if (this.#chunk === this.#slab.bytes && this.#slab.used === this.#end)
+      this.#slab.used = this.#at
     return this.#parts
   }
 
@@ -183,20 +212,21 @@ export class MsgpackWriter {
   }
 
   #reserve(count: number): void {
-    if (this.#at + count <= this.#chunk.length) return
+    if (this.#at + count <= this.#end) return
     this.#flush()
     this.#chunkBytes = Math.min(MAX_CHUNK_BYTES, this.#chunkBytes * 2)
     this.#chunk = new Uint8Array(Math.max(count, this.#chunkBytes))
     this.#view = new DataView(this.#chunk.buffer)
+    this.#start = 0
+    this.#at = 0
+    this.#end = this.#chunk.length
   }
 
   #flush(): void {
-    if (this.#at === 0) return
-    this.#parts.push(this.#chunk.subarray(0, this.#at))
-    this.#flushed += this.#at
+    if (this.#at === this.#start) return
+    this.#parts.push(this.#chunk.subarray(this.#start, this.#at))
+    this.#flushed += this.#at - this.#start
     // The rest of the chunk stays usable: the part handed out ends where the next one begins.
-    this.#chunk = this.#chunk.subarray(this.#at)
-    this.#view = new DataView(this.#chunk.buffer, this.#chunk.byteOffset, this.#chunk.byteLength)
-    this.#at = 0
+    this.#start = this.#at
   }
 }

@@ -1,29 +1,22 @@
 import { readFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
+import type { Scheme } from '@hanse/provision'
 import { League } from '../test/support/league.ts'
 import { CellPair } from './cells/cell-pair.ts'
 import { BARE_TLS, STOCK } from './harness/baselines.ts'
-import { type Benchmark, type BenchmarkContext, check, count } from './harness/benchmark.ts'
+import { type Benchmark, type BenchmarkContext, count } from './harness/benchmark.ts'
 import { atMost, type Figure, figure, ratioAtMost, type Target } from './harness/figure.ts'
 import { type ProcessUsage, ProcessWatch } from './harness/process-watch.ts'
 import { repeated } from './harness/spread.ts'
-import {
-  checkRounds,
-  type EchoJob,
-  parseRounds,
-  type RoundSeen,
-  roundsSeen,
-  writeEchoJob,
-  writeStockEchoJob,
-} from './round/echo-job.ts'
-import { roleOfHanse, roleOfStock } from './round/roles.ts'
+import { checkRounds, type EchoJob, parseRounds, writeStockEchoJob } from './round/echo-job.ts'
+import { type EchoRun, runEchoJob, siteNames, TIMEOUT_SECONDS } from './round/echo-run.ts'
+import { roleOfStock } from './round/roles.ts'
 import { StockLeague } from './stock/stock-league.ts'
 
 /** Rounds of a job; the first is not counted: there is no model yet, and programs warm up. */
 const ROUNDS = { small: 14, large: 6 } as const
 const UNCOUNTED = 1
-const TIMEOUT_SECONDS = 1_800
 /** Copies of the model that stock processes hold for each site, about: more than there is memory harms the machine. */
 const STOCK_COPIES = { server: 5, site: 4 } as const
 
@@ -34,6 +27,10 @@ const ROUND_TARGETS: ReadonlyMap<number, Target> = new Map([
   [128, ratioAtMost(0.25)],
   [512, ratioAtMost(0.25)],
 ])
+
+const DRIVERS = ['tcp', 'http', 'grpc'] as const satisfies readonly Scheme[]
+/** The same of large models over the other drivers. */
+const LARGE_OVER_OTHERS = ratioAtMost(0.3)
 
 /** Of processes; stock's trainers run in the process of the site's job. */
 const ROLES = ['server', 'server job', 'site', 'site job', 'trainer'] as const
@@ -53,23 +50,41 @@ export const round: Benchmark = {
   options: {
     mb: { default: '16', values: ['1', '16', '128', '512', '2048'] },
     sites: { default: '2', values: ['2', '8', '16'] },
-    driver: { default: 'tcp', values: ['tcp'] },
+    driver: { default: 'tcp', values: DRIVERS },
   },
   small: [{ mb: '1' }, { mb: '16' }],
-  full: [{ mb: '1' }, { mb: '16' }, { mb: '128' }, { mb: '512' }, { mb: '16', sites: '8' }],
+  full: [
+    { mb: '1' },
+    { mb: '16' },
+    { mb: '128' },
+    { mb: '128', driver: 'http' },
+    { mb: '128', driver: 'grpc' },
+    { mb: '512' },
+    { mb: '2048' },
+    { mb: '16', sites: '8' },
+    { mb: '16', sites: '16' },
+    { mb: '512', sites: '16' },
+  ],
   async run(options, context) {
     const mb = count(options, 'mb')
     const sites = count(options, 'sites')
+    const driver = DRIVERS.find((it) => it === options['driver']) ?? 'tcp'
     const job = { mb, sites, rounds: mb <= 16 ? ROUNDS.small : ROUNDS.large }
-    const ours = await measureHanse(job, context)
-    const stock = await measureStock(job, context)
+    const ours = measured(job, await runEchoJob(job, driver, context))
+    const stock = await measureStock(job, driver, context)
     const bare = await measureBareTls(job)
-    return [...speed(job, ours, stock, bare), ...memory(ours, stock)]
+    return [...speed(job, driver, ours, stock, bare), ...memory(ours, stock)]
   },
+}
+
+function roundTarget(mb: number, driver: Scheme): Target | undefined {
+  const target = ROUND_TARGETS.get(mb)
+  return target !== undefined && driver !== 'tcp' && mb > 16 ? LARGE_OVER_OTHERS : target
 }
 
 function speed(
   { mb, sites }: EchoJob,
+  driver: Scheme,
   ours: Measured,
   stock: Measured | undefined,
   bare: readonly number[],
@@ -77,7 +92,7 @@ function speed(
   // Each site gets the model and sends one back.
   const moved = mb * sites * 2
   const rates = (seconds: readonly number[]) => seconds.map((it) => moved / it)
-  const target = sites === 2 ? ROUND_TARGETS.get(mb) : undefined
+  const target = sites === 2 ? roundTarget(mb, driver) : undefined
   return [
     figure('a round', {
       unit: 's',
@@ -136,22 +151,9 @@ function memory(ours: Measured, stock: Measured | undefined): Figure[] {
   ]
 }
 
-async function measureHanse(job: EchoJob, { note }: BenchmarkContext): Promise<Measured> {
-  note(`hanse: ${job.rounds} rounds of ${job.mb} MB with ${job.sites} sites`)
-  await using league = await League.start({ sites: siteNames(job.sites) })
-  const roots = new Map([...league.places.values()].map(({ pid, name }) => [pid, name]))
-  using watch = new ProcessWatch(roots, roleOfHanse)
-  const id = await league.submit(await writeEchoJob(league.folder, job))
-  const status = await league.wait(id, TIMEOUT_SECONDS)
-  const shown = status === 'FINISHED:COMPLETED' ? '' : JSON.stringify(await league.show(id))
-  check(shown === '', `the job ended with ${status} ${shown}`)
-  watch.look()
-  const seen = await Promise.all(league.sites.map((site) => roundsSeen(league, site, id)))
-  return measured(job, seen, watch)
-}
-
 async function measureStock(
   job: EchoJob,
+  driver: Scheme,
   { stock, folder, note }: BenchmarkContext,
 ): Promise<Measured | undefined> {
   if (stock === undefined) return undefined
@@ -161,7 +163,9 @@ async function measureStock(
     return undefined
   }
   note(`stock: ${job.rounds} rounds of ${job.mb} MB with ${job.sites} sites`)
-  await using league = await StockLeague.start(stock, join(folder, 'stock'), siteNames(job.sites))
+  await using league = await StockLeague.start(
+    ...([stock, join(folder, 'stock'), siteNames(job.sites), driver] as const),
+  )
   using watch = new ProcessWatch(league.pids, roleOfStock)
   const out = join(folder, 'seen')
   const id = await league.submit(await writeStockEchoJob(folder, job, out))
@@ -177,7 +181,7 @@ async function measureStock(
       parseRounds(await readFile(join(out, `${site}.jsonl`), 'utf8')),
     ),
   )
-  return measured(job, seen, watch)
+  return measured(job, { seen, watch })
 }
 
 /** The same bytes down and up again over sockets of the same kind, and nothing done with them. */
@@ -189,11 +193,7 @@ async function measureBareTls({ mb, sites }: EchoJob): Promise<number[]> {
 }
 
 /** A round lasts from one site's having the whole model to its having the next one. */
-function measured(
-  job: EchoJob,
-  seen: readonly (readonly RoundSeen[])[],
-  watch: ProcessWatch,
-): Measured {
+function measured(job: EchoJob, { seen, watch }: EchoRun): Measured {
   for (const rounds of seen) checkRounds(rounds, job)
   const starts = (seen[0] ?? []).map(({ at }) => at)
   const counted = starts.slice(UNCOUNTED, -1).map((start, i) => ({
@@ -218,8 +218,4 @@ function thirds<Item>(items: readonly Item[]): Item[][] {
   return [items.slice(0, size), items.slice(size, 2 * size), items.slice(2 * size)].filter(
     (some) => some.length > 0,
   )
-}
-
-function siteNames(count: number): string[] {
-  return Array.from({ length: count }, (_, i) => `site-${i + 1}`)
 }

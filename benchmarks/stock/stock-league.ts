@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Scheme } from '@hanse/provision'
 import { freePort } from '../../test/support/free-port.ts'
 import { LEAD, SERVER } from '../../test/support/league.ts'
 import { processTree } from '../harness/process-watch.ts'
@@ -34,10 +35,11 @@ export class StockLeague implements AsyncDisposable {
     stock: StockInstallation,
     folder: string,
     sites: readonly string[] = ['site-1', 'site-2'],
+    scheme: Scheme = 'tcp',
   ): Promise<StockLeague> {
     const league = new StockLeague(stock, folder, sites)
     await mkdir(folder, { recursive: true })
-    await writeFile(join(folder, 'project.yml'), stockProject(sites, await freePort()))
+    await writeFile(join(folder, 'project.yml'), stockProject(sites, await freePort(), scheme))
     await league.nvflare('provision', '-p', join(folder, 'project.yml'), '-w', folder, '--force')
     return league
   }
@@ -124,7 +126,11 @@ export class StockLeague implements AsyncDisposable {
 }
 
 /** The same participants as our leagues have. */
-export function stockProject(sites: readonly string[], port: number): string {
+export function stockProject(
+  sites: readonly string[],
+  port: number,
+  scheme: Scheme = 'tcp',
+): string {
   return `api_version: 3
 name: ${PROJECT}
 description: a league for benchmarks
@@ -140,7 +146,7 @@ ${sites.map((site) => `  - { name: ${site}, type: client, org: ${site.replaceAll
 builders:
   - path: nvflare.lighter.impl.workspace.WorkspaceBuilder
   - path: nvflare.lighter.impl.static_file.StaticFileBuilder
-    args: { config_folder: config, scheme: tcp }
+    args: { config_folder: config, scheme: ${scheme} }
   - path: nvflare.lighter.impl.cert.CertBuilder
   - path: nvflare.lighter.impl.signature.SignatureBuilder
 `

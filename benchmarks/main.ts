@@ -11,6 +11,7 @@ import { publish } from './harness/performance-page.ts'
 import { optionText, type Report } from './harness/report.ts'
 import { alignedTable, FIGURE_COLUMNS, figureRows } from './harness/table.ts'
 import { kernels } from './kernels.bench.ts'
+import { memory } from './memory.bench.ts'
 import { messages } from './messages.bench.ts'
 import { proofs } from './proofs.bench.ts'
 import { round } from './round.bench.ts'
@@ -20,6 +21,7 @@ import { streams } from './streams.bench.ts'
 
 const BENCHMARKS: readonly Benchmark[] = [
   round,
+  memory,
   messages,
   proofs,
   streams,
@@ -31,15 +33,20 @@ const BENCHMARKS: readonly Benchmark[] = [
 
 const note = (text: string) => void process.stderr.write(`${text}\n`)
 
+interface RunOptions {
+  readonly stock: StockInstallation | undefined
+  readonly machine: Machine
+  readonly publishes: boolean
+}
+
 async function runOnce(
   benchmark: Benchmark,
   options: BenchmarkOptions,
-  stock: StockInstallation | undefined,
-  machine: Machine,
+  { stock, machine, publishes }: RunOptions,
 ): Promise<Report> {
   const folder = await mkdtemp(join(tmpdir(), 'hanse-bench-'))
   try {
-    const figures = await benchmark.run(options, { folder, stock, note })
+    const figures = await benchmark.run(options, { folder, stock, publishes, note })
     return { benchmark: benchmark.name, options, figures, machine, at: new Date().toISOString() }
   } finally {
     await rm(folder, { recursive: true, force: true })
@@ -73,7 +80,7 @@ async function main(): Promise<void> {
   for (const { benchmark, options } of wanted.runs) {
     const title = `${benchmark.name} ${optionText(options)}`.trim()
     note(`running ${title}`)
-    const report = await runOnce(benchmark, options, stock, machine)
+    const report = await runOnce(benchmark, options, { stock, machine, publishes: wanted.write })
     reports.push(report)
     if (wanted.write) await publish(report)
     if (!wanted.json)

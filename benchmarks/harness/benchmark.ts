@@ -7,6 +7,8 @@ export interface BenchmarkContext {
   readonly folder: string
   /** The stock platform to measure against; `undefined` where it cannot be installed. */
   readonly stock: StockInstallation | undefined
+  /** Figures go into the published page: what is shown beside them is to be written too. */
+  readonly publishes: boolean
   /** Says what is going on; never part of a result. */
   note(text: string): void
 }

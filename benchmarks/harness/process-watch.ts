@@ -11,6 +11,17 @@ interface Watched {
 /** Clock ticks a second of `/proc/<pid>/stat`; the same on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100
 
+/** What the processes that were there held at one time. */
+export interface MemoryLook {
+  /** Ms since the epoch. */
+  readonly at: number
+  readonly processes: readonly {
+    readonly root: string
+    readonly role: string
+    readonly rssMb: number
+  }[]
+}
+
 /** What one process used. */
 export interface ProcessUsage {
   readonly role: string
@@ -27,6 +38,10 @@ export class ProcessWatch implements Disposable {
   readonly #roleOf: (root: string, command: string) => string
   readonly #watched = new Map<string, Watched>()
   readonly #timer: NodeJS.Timeout
+  readonly #memory: {
+    readonly at: number
+    readonly held: readonly (readonly [Watched, number])[]
+  }[] = []
   /** Ticks by role at the times of our looks. */
   readonly #history: { readonly at: number; readonly ticks: ReadonlyMap<string, number> }[] = []
 
@@ -47,8 +62,10 @@ export class ProcessWatch implements Disposable {
 
   /** Takes a look now, beside those in intervals. */
   look(): void {
+    const at = Date.now()
     const all = readProcesses()
-    for (const [pid, { key, ticks }] of all) {
+    const held: (readonly [Watched, number])[] = []
+    for (const [pid, { key, parent, ticks }] of all) {
       let watched = this.#watched.get(key)
       if (watched === undefined) {
         const root = this.#rootOf(pid, all)
@@ -57,16 +74,21 @@ export class ProcessWatch implements Disposable {
         this.#watched.set(key, watched)
       }
       // A process may become another program after it was started; an empty line is that of one that ended.
-      const command = readText(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')
+      const command = commandOf(pid)
       if (command !== '') watched.role = this.#roleOf(watched.root, command)
       watched.ticks = ticks
-      const peak = /VmHWM:\s+(\d+)/.exec(readText(`/proc/${pid}/status`))?.[1]
-      watched.peakKb = Math.max(watched.peakKb, Number(peak ?? 0))
+      // Until it becomes a program of its own, a new process is a copy of its parent: the memory it has is not more.
+      if (command === commandOf(parent)) continue
+      const status = readText(`/proc/${pid}/status`)
+      const kb = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0)
+      watched.peakKb = Math.max(watched.peakKb, kb('VmHWM'))
+      held.push([watched, kb('VmRSS')])
     }
+    this.#memory.push({ at, held })
     const byRole = new Map<string, number>()
     for (const { role, ticks } of this.#watched.values())
       byRole.set(role, (byRole.get(role) ?? 0) + ticks)
-    this.#history.push({ at: Date.now(), ticks: byRole })
+    this.#history.push({ at, ticks: byRole })
   }
 
   /** CPU seconds of all together, or of those with one role, between two times (ms since the epoch). */
@@ -80,6 +102,14 @@ export class ProcessWatch implements Disposable {
       role,
       cpuSeconds: ticks / TICKS_PER_SECOND,
       peakRssMb: peakKb / 1024,
+    }))
+  }
+
+  /** What they held at each look, in order. A page that two processes share counts at both. */
+  memory(): MemoryLook[] {
+    return this.#memory.map(({ at, held }) => ({
+      at,
+      processes: held.map(([{ root, role }, kb]) => ({ root, role, rssMb: kb / 1024 })),
     }))
   }
 
@@ -144,6 +174,10 @@ function readProcesses(): Map<number, Seen> {
     })
   }
   return seen
+}
+
+function commandOf(pid: number): string {
+  return readText(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')
 }
 
 /** Empty for a process that ended while we looked. */

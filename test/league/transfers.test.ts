@@ -38,14 +38,18 @@ async function expectModel(job: string, value: number): Promise<void> {
     expect((data as Float32Array).every((one) => one === value)).toBe(true)
 }
 
-/** Resolves when the site's contribution to the round under way has arrived. */
-async function untilArrived(job: string, site: string): Promise<void> {
+/** Resolves when the site's contribution to the round under way, `round` or a later one, has arrived. */
+async function untilArrived(job: string, site: string, round = 0): Promise<void> {
   for (;;) {
     const jobs = ((await league.asLead('status')).json?.['jobs'] ?? []) as {
       readonly job: string
-      readonly progress?: { readonly sites: { readonly name: string; readonly state: string }[] }
+      readonly progress?: {
+        readonly round: number
+        readonly sites: { readonly name: string; readonly state: string }[]
+      }
     }[]
-    const sites = jobs.find((candidate) => candidate.job === job)?.progress?.sites ?? []
+    const progress = jobs.find((candidate) => candidate.job === job)?.progress
+    const sites = progress !== undefined && progress.round >= round ? progress.sites : []
     if (sites.some(({ name, state }) => name === site && state === 'contributed')) return
   }
 }
@@ -89,10 +93,34 @@ describe('a site on a slow link', () => {
     relay.bytesPerSecond = MIB / 2
     const job = await league.submit(folder)
     await untilArrived(job, 'site-2')
-    expect(relay.sentBytes).toBeLessThan(4 * MIB)
+    expect(relay.passed.server).toBeLessThan(4 * MIB)
     relay.bytesPerSecond = 0
     expect(await league.wait(job)).toBe('FINISHED:COMPLETED')
     await expectModel(job, 2)
+  })
+})
+
+describe('a site that stops reading', () => {
+  // More than all buffers on the way take up.
+  const MB = 32
+
+  it('does not keep another one waiting, and goes on where it reads again', async () => {
+    const folder = await writeJob(league.folder, { rounds: 2, trainer: answering(MB) })
+    // The first round has no model for the sites: what is this long is that of the second.
+    const stopped = relay.after(
+      MB * MIB * 0.5,
+      () => {
+        relay.siteReads = false
+      },
+      'site',
+    )
+    const job = await league.submit(folder)
+    await stopped
+    await untilArrived(job, 'site-2', 2)
+    expect(relay.passed.site).toBeLessThan(MB * MIB)
+    relay.siteReads = true
+    expect(await league.wait(job)).toBe('FINISHED:COMPLETED')
+    await expectModel(job, 3)
   })
 })
 

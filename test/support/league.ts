@@ -201,6 +201,14 @@ export class League implements AsyncDisposable {
     return found
   }
 
+  /** Processes of this league that `pid` started itself. */
+  async childrenOf(pid: number): Promise<number[]> {
+    const children: number[] = []
+    for (const { pid: each } of await this.processes())
+      if ((await parentOf(each)) === pid) children.push(each)
+    return children
+  }
+
   /** Commands of processes that should not be there between jobs: neither a place nor the one that waits at it. */
   async leftovers(): Promise<readonly string[]> {
     const places = new Set([...this.places.values()].map(({ pid }) => pid))

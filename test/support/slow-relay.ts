@@ -1,15 +1,19 @@
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
-/** The way between a site and its server: can be cut at a byte, or be slow. */
+type End = 'server' | 'site'
+
+/** The way between a site and its server: can be cut at a byte, be slow, or pass nothing on to the site. */
 export class SlowRelay implements AsyncDisposable {
   /** Bytes a second that go each way; 0: as fast as they come. */
   bytesPerSecond = 0
-  /** Bytes that went to the server. */
-  sentBytes = 0
+  /** Bytes that went to the server, and to the site. */
+  readonly passed = { server: 0, site: 0 }
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  #mark: { readonly at: number; readonly reached: () => void } | undefined
+  readonly #fromServer = new Set<Socket>()
+  #siteReads = true
+  #mark: { readonly to: End; readonly at: number; readonly reached: () => void } | undefined
 
   private constructor(port: number, serverPort: number) {
     this.#server = createServer((member) => this.#accept(member, serverPort))
@@ -22,15 +26,24 @@ export class SlowRelay implements AsyncDisposable {
     return relay
   }
 
-  /** Does something once when `bytes` more have gone to the server, before any other does. Resolves afterwards. */
-  after(bytes: number, act: () => void): Promise<void> {
+  /** Does something once when `bytes` more have gone to one end, before any other does. Resolves afterwards. */
+  after(bytes: number, act: () => void, to: End = 'server'): Promise<void> {
     return new Promise((resolve) => {
       const reached = () => {
         act()
         resolve()
       }
-      this.#mark = { at: this.sentBytes + bytes, reached }
+      this.#mark = { to, at: this.passed[to] + bytes, reached }
     })
+  }
+
+  /** Whether the site takes what the server sends. What it sends itself goes on. */
+  set siteReads(reads: boolean) {
+    this.#siteReads = reads
+    for (const socket of this.#fromServer) {
+      if (reads) socket.resume()
+      else socket.pause()
+    }
   }
 
   /** Cuts the link that is up. */
@@ -46,6 +59,8 @@ export class SlowRelay implements AsyncDisposable {
 
   #accept(member: Socket, serverPort: number): void {
     const server = connect(serverPort, '127.0.0.1')
+    this.#fromServer.add(server)
+    server.on('close', () => this.#fromServer.delete(server))
     for (const [from, to] of [
       [member, server],
       [server, member],
@@ -57,32 +72,36 @@ export class SlowRelay implements AsyncDisposable {
         to.destroy()
       })
       from.on('data', (chunk: Buffer) => {
-        this.#pass(chunk, from, to, from === member)
+        this.#pass(chunk, from, to, from === member ? 'server' : 'site')
       })
     }
   }
 
-  #pass(chunk: Buffer, from: Socket, to: Socket, isToServer: boolean): void {
+  #pass(chunk: Buffer, from: Socket, to: Socket, end: End): void {
     let rest = chunk
     const mark = this.#mark
-    if (isToServer && mark !== undefined && this.sentBytes + chunk.length >= mark.at) {
-      const before = mark.at - this.sentBytes
-      this.sentBytes += before
+    if (mark?.to === end && this.passed[end] + chunk.length >= mark.at) {
+      const before = mark.at - this.passed[end]
+      this.passed[end] += before
       to.write(rest.subarray(0, before))
       rest = rest.subarray(before)
       this.#mark = undefined
       mark.reached()
     }
     if (to.destroyed) return
-    if (isToServer) this.sentBytes += rest.length
+    const goOn = () => {
+      if (end === 'server' || this.#siteReads) from.resume()
+    }
+    this.passed[end] += rest.length
     const isFull = !to.write(rest)
+    if (end === 'site' && !this.#siteReads) from.pause()
     if (this.bytesPerSecond === 0) {
       if (!isFull) return
       from.pause()
-      to.once('drain', () => from.resume())
+      to.once('drain', goOn)
       return
     }
     from.pause()
-    setTimeout(() => from.resume(), (chunk.length / this.bytesPerSecond) * 1000)
+    setTimeout(goOn, (chunk.length / this.bytesPerSecond) * 1000)
   }
 }

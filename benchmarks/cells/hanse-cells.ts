@@ -14,6 +14,7 @@ import { latencies, type RequestTimes } from './latencies.ts'
 
 // As the processes of a league do.
 setFlagsFromString('--external-memory-accounted-in-global-limit')
+setFlagsFromString('--semi-space-growth-factor=1')
 
 const MB = 1024 * 1024
 const SERVER_NAME = 'server1'

@@ -11,6 +11,8 @@ import { VERSION } from './version.ts'
 
 // Received bytes count as garbage by proportion, not by every 64 MB (docs/decisions/0010).
 setFlagsFromString('--external-memory-accounted-in-global-limit')
+// What messages leave behind is little; room for more of it stays taken (docs/decisions/0010).
+setFlagsFromString('--semi-space-growth-factor=1')
 
 const clock = systemClock
 

@@ -14,6 +14,8 @@ import { runServerJob, SPOOL_FOLDER } from './run-server-job.ts'
 
 // Received bytes count as garbage by proportion, not by every 64 MB (docs/decisions/0010).
 setFlagsFromString('--external-memory-accounted-in-global-limit')
+// What messages leave behind is little; room for more of it stays taken (docs/decisions/0010).
+setFlagsFromString('--semi-space-growth-factor=1')
 
 /** Arrays fetched for sites that are about to pull them, until all have. */
 const MAX_SERVED_BYTES = 64 * 1024 * 1024

@@ -20,6 +20,8 @@ import { runSiteJob } from './run-site-job.ts'
 
 // Received bytes count as garbage by proportion, not by every 64 MB (docs/decisions/0010).
 setFlagsFromString('--external-memory-accounted-in-global-limit')
+// What messages leave behind is little; room for more of it stays taken (docs/decisions/0010).
+setFlagsFromString('--semi-space-growth-factor=1')
 
 /** Arrays fetched for a server that is about to pull them. */
 const MAX_SERVED_BYTES = 64 * 1024 * 1024

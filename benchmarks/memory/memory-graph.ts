@@ -17,9 +17,9 @@ export interface GraphSize {
 
 const TEXT: Readonly<Record<Line, string>> = {
   serverTogether: 'server and its jobs’ processes',
-  serverJob: 'the job’s process alone',
+  serverJob: 'server job alone',
   siteTogether: 'site and its jobs’ processes (largest of all sites)',
-  siteJob: 'the job’s process alone',
+  siteJob: 'site job alone',
 }
 
 const WIDTH = 270

@@ -21,11 +21,12 @@ export async function runEchoJob(
   job: EchoJob,
   scheme: Scheme,
   { note }: BenchmarkContext,
+  lookEveryMs = 200,
 ): Promise<EchoRun> {
   note(`hanse: ${job.rounds} rounds of ${job.mb} MB with ${job.sites} sites over ${scheme}`)
   await using league = await League.start({ sites: siteNames(job.sites), scheme })
   const roots = new Map([...league.places.values()].map(({ pid, name }) => [pid, name]))
-  using watch = new ProcessWatch(roots, roleOfHanse)
+  using watch = new ProcessWatch(roots, roleOfHanse, lookEveryMs)
   const id = await league.submit(await writeEchoJob(league.folder, job))
   const status = await league.wait(id, TIMEOUT_SECONDS)
   const shown = status === 'FINISHED:COMPLETED' ? '' : JSON.stringify(await league.show(id))

@@ -2,6 +2,8 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createCell, type PeerLink } from '@hanse/cellnet'
 import { silentLogger, systemClock } from '@hanse/contract'
+import { grpc } from '@hanse/driver-grpc'
+import { http } from '@hanse/driver-http'
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
 import { createFrameKeyShare, loginSigner, loginVerifier } from '@hanse/pki'
@@ -9,6 +11,7 @@ import { type Credentials, login, participantStamp, platformCodecs } from '@hans
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { logIn } from '../support/attacker-login.ts'
 import { AttackScene } from '../support/attacker-scene.ts'
+import { ATTACK_SCHEME } from '../support/attacker-wire.ts'
 import { SERVER } from '../support/league.ts'
 
 const PROGRAM = 'site-3.-program'
@@ -41,7 +44,7 @@ async function join3rdParty(holder: string, name: string, kind: 'external' | 'si
   const cell = scene.owns(
     createCell(
       name,
-      { drivers: [tcp()], registry },
+      { drivers: [tcp(), http(), grpc()], registry },
       { ownName: holder, identities: new Map([['server', SERVER]]) },
     ),
   )
@@ -50,7 +53,7 @@ async function join3rdParty(holder: string, name: string, kind: 'external' | 'si
   cell.outgoing(stamp)
   const up = Promise.withResolvers<PeerLink>()
   const connector = cell.dial(
-    new URL(`tcp://localhost:${league.port}`),
+    new URL(`${ATTACK_SCHEME}://localhost:${league.port}`),
     { mode: 'mtls', tls: identity.tls },
     { proofs: true },
   )

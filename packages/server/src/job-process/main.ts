@@ -17,9 +17,6 @@ setFlagsFromString('--external-memory-accounted-in-global-limit')
 // What messages leave behind is little; room for more of it stays taken (docs/decisions/0010).
 setFlagsFromString('--semi-space-growth-factor=1')
 
-/** Arrays fetched for sites that are about to pull them, until all have. */
-const MAX_SERVED_BYTES = 64 * 1024 * 1024
-
 // The process of one job at the server, its server at the other end of the pipe. It may wait long for its job.
 const parent = openParentPipe()
 const folder = await parent.assignment()
@@ -28,18 +25,14 @@ const run = await readRunFile(folder)
 const clock = systemClock
 const logger = createPinoLogger({ level: isLogLevel(run.logLevel) ? run.logLevel : 'info' })
 const arrays = await openArrayFile(join(folder, SPOOL_FOLDER))
-const cell = createCell(
-  serverJobCell(run.jobId),
-  {
-    drivers: [],
-    registry: serverJobRegistry(),
-    clock,
-    logger,
-    setAside: setArraysAside(arrays, logger),
-    store: arrays,
-  },
-  { downloads: { maxCachedBytes: MAX_SERVED_BYTES } },
-)
+const cell = createCell(serverJobCell(run.jobId), {
+  drivers: [],
+  registry: serverJobRegistry(),
+  clock,
+  logger,
+  setAside: setArraysAside(arrays, logger),
+  store: arrays,
+})
 const link = cell.adopt(pipeConnection(parent.stream, { name: 'server', clock }), 'active')
 await link.ready
 const setLogLevel = (level: string) => {

@@ -23,9 +23,6 @@ setFlagsFromString('--external-memory-accounted-in-global-limit')
 // What messages leave behind is little; room for more of it stays taken (docs/decisions/0010).
 setFlagsFromString('--semi-space-growth-factor=1')
 
-/** Arrays fetched for a server that is about to pull them. */
-const MAX_SERVED_BYTES = 64 * 1024 * 1024
-
 // The process of one job at a site, its site at the other end of the pipe. It may wait long for its job.
 const parent = openParentPipe()
 // The job's first trainer need not wait for it.
@@ -37,24 +34,20 @@ const run = await readSiteRunFile(folder)
 const clock = systemClock
 const logger = createPinoLogger({ level: isLogLevel(run.logLevel) ? run.logLevel : 'info' })
 const arrays = await openArrayFile(join(folder, 'spool'))
-const cell = createCell(
-  jobCell(run.siteCell, run.jobId),
-  {
-    drivers: [],
-    registry: createFobsRegistry(
-      coreCodecs,
-      platformCodecs,
-      adminCodecs,
-      createLearningCodecs({ crc32 }),
-      edgeCodecs,
-    ),
-    clock,
-    logger,
-    setAside: setArraysAside(arrays, logger),
-    store: arrays,
-  },
-  { downloads: { maxCachedBytes: MAX_SERVED_BYTES } },
-)
+const cell = createCell(jobCell(run.siteCell, run.jobId), {
+  drivers: [],
+  registry: createFobsRegistry(
+    coreCodecs,
+    platformCodecs,
+    adminCodecs,
+    createLearningCodecs({ crc32 }),
+    edgeCodecs,
+  ),
+  clock,
+  logger,
+  setAside: setArraysAside(arrays, logger),
+  store: arrays,
+})
 const link = cell.adopt(pipeConnection(parent.stream, { name: 'site', clock }), 'active')
 await link.ready
 const launcher = createTrainerLauncher({

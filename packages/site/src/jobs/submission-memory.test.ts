@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '@hanse/contract'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { SubmissionMemory, type SubmissionUse } from './submission-memory.ts'
+import { type RememberedUse, SubmissionMemory } from './submission-memory.ts'
 
 const DAY_MS = 86_400_000
 const now = Date.now()
@@ -18,7 +18,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }))
 
 const open = (clock: Clock = systemClock) => SubmissionMemory.open(path, clock)
 
-function use(key: string, job: string, more: Partial<SubmissionUse> = {}): SubmissionUse {
+function use(key: string, job: string, more: Partial<RememberedUse> = {}): RememberedUse {
   return { key, job, submission: key, seals: [`seal of ${key}`], signedAt: now, ...more }
 }
 

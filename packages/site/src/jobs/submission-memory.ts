@@ -15,7 +15,7 @@ const useSchema = z.strictObject({
   signedAt: z.number(),
 })
 
-export type SubmissionUse = z.infer<typeof useSchema>
+export type RememberedUse = z.infer<typeof useSchema>
 
 const lineSchema = z.union([
   z.strictObject({ use: useSchema }),
@@ -38,14 +38,14 @@ export type UseRefusal = { readonly reason: string } | undefined
 export class SubmissionMemory implements AsyncDisposable {
   readonly #file: FileHandle
   readonly #clock: Clock
-  readonly #uses = new Map<string, SubmissionUse>()
-  readonly #byJob = new Map<string, SubmissionUse>()
+  readonly #uses = new Map<string, RememberedUse>()
+  readonly #byJob = new Map<string, RememberedUse>()
   /** Seal → job. */
   readonly #seals = new Map<string, string>()
   readonly #started = new Set<string>()
   #writing: Promise<void> = Promise.resolve()
 
-  private constructor(file: FileHandle, clock: Clock, uses: Iterable<SubmissionUse>) {
+  private constructor(file: FileHandle, clock: Clock, uses: Iterable<RememberedUse>) {
     this.#file = file
     this.#clock = clock
     for (const use of uses) this.#add(use)
@@ -81,7 +81,7 @@ export class SubmissionMemory implements AsyncDisposable {
   }
 
   /** Uses it for a job, and for that job alone, until that has been started. Resolves when that is on the disk. */
-  async take(use: SubmissionUse): Promise<UseRefusal> {
+  async take(use: RememberedUse): Promise<UseRefusal> {
     const { key, job } = use
     const earlier = this.#uses.get(key)
     if (earlier !== undefined && earlier.job !== job)
@@ -120,7 +120,7 @@ export class SubmissionMemory implements AsyncDisposable {
     await this.#file.close()
   }
 
-  #add(use: SubmissionUse): void {
+  #add(use: RememberedUse): void {
     this.#uses.set(use.key, use)
     this.#byJob.set(use.job, use)
     for (const seal of use.seals) this.#seals.set(seal, use.job)
@@ -133,7 +133,7 @@ export class SubmissionMemory implements AsyncDisposable {
     for (const use of this.#uses.values()) if (use.signedAt < oldest) this.#remove(use)
   }
 
-  #remove(use: SubmissionUse): void {
+  #remove(use: RememberedUse): void {
     this.#uses.delete(use.key)
     this.#byJob.delete(use.job)
     this.#started.delete(use.job)
@@ -157,8 +157,8 @@ function lineOf(line: z.infer<typeof lineSchema>): string {
 async function readUses(
   path: string,
   oldest: number,
-): Promise<{ readonly uses: Map<string, SubmissionUse>; readonly started: Set<string> }> {
-  const uses = new Map<string, SubmissionUse>()
+): Promise<{ readonly uses: Map<string, RememberedUse>; readonly started: Set<string> }> {
+  const uses = new Map<string, RememberedUse>()
   const started = new Set<string>()
   let text = ''
   try {

@@ -45,3 +45,4 @@ export {
 } from './message-cipher.ts'
 export { type ErrorDetails, hasCode, messageOf, PlatformError } from './platform-error.ts'
 export { releaseMemory } from './release-memory.ts'
+export { SpareMemory } from './spare-memory.ts'

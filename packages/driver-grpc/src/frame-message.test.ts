@@ -24,7 +24,7 @@ function message(body: Uint8Array, { flag = 0, claims = body.length } = {}): Uin
 
 const decode = (bytes: Uint8Array): Uint8Array[] => {
   const splitter = new MessageSplitter(LIMIT)
-  splitter.push(bytes)
+  splitter.chunks.push(bytes)
   return drain(splitter)
 }
 
@@ -51,7 +51,7 @@ describe('messages of a call', () => {
           const found: Uint8Array[] = []
           for (let at = 0; at < bytes.length; ) {
             const size = cuts.next().value ?? 1
-            splitter.push(bytes.subarray(at, at + size))
+            splitter.chunks.push(bytes.subarray(at, at + size))
             at += size
             found.push(...drain(splitter))
           }
@@ -131,7 +131,7 @@ describe('messages of a call', () => {
 
   it('are refused for their length before their body came', () => {
     const splitter = new MessageSplitter(LIMIT)
-    splitter.push(message(new Uint8Array(0), { claims: 10_000 }))
+    splitter.chunks.push(message(new Uint8Array(0), { claims: 10_000 }))
     expect(() => splitter.next()).toThrow(expect.objectContaining({ code: 'ERR_FRAME_LENGTH' }))
   })
 

@@ -59,7 +59,7 @@ function pushVarint(bytes: number[], value: number): void {
  */
 export class MessageSplitter implements FrameReader {
   maxFrameBytes: number
-  readonly #chunks = new ChunkQueue()
+  readonly chunks = new ChunkQueue()
   /** Length of the message at the front; `undefined` while unknown. */
   #length: number | undefined
 
@@ -68,26 +68,22 @@ export class MessageSplitter implements FrameReader {
   }
 
   get isEmpty(): boolean {
-    return this.#chunks.length === 0 && this.#length === undefined
-  }
-
-  push(chunk: Uint8Array): void {
-    this.#chunks.push(chunk)
+    return this.chunks.length === 0 && this.#length === undefined
   }
 
   next(): Uint8Array | undefined {
     if (this.#length === undefined) {
-      if (this.#chunks.length < HEAD_BYTES) return undefined
+      if (this.chunks.length < HEAD_BYTES) return undefined
       this.#length = this.#readHead()
     }
-    if (this.#chunks.length < this.#length) return undefined
-    const message = this.#chunks.take(this.#length)
+    if (this.chunks.length < this.#length) return undefined
+    const message = this.chunks.take(this.#length)
     this.#length = undefined
     return this.#frameIn(message)
   }
 
   #readHead(): number {
-    const head = this.#chunks.take(HEAD_BYTES)
+    const head = this.chunks.take(HEAD_BYTES)
     const length = new DataView(head.buffer, head.byteOffset).getUint32(1)
     if (head[0] !== 0)
       throw new TransportError(

@@ -11,7 +11,7 @@ const bytesFrom = (direction: string): Buffer =>
   Buffer.concat(pieces.filter((piece) => piece.direction === direction).map(({ bytes }) => bytes))
 const framesIn = (data: Uint8Array): Uint8Array[] => {
   const splitter = new MessageSplitter(2 ** 20)
-  splitter.push(data)
+  splitter.chunks.push(data)
   const frames: Uint8Array[] = []
   for (let frame = splitter.next(); frame !== undefined; frame = splitter.next()) frames.push(frame)
   expect(splitter.isEmpty).toBe(true)

@@ -1,22 +1,30 @@
 import { releaseMemory } from '@hanse/contract'
+import { type FrameMemory, frameMemory } from './frame-memory.ts'
 
+/** What bytes are read into whose place is not known yet; of all connections: nobody reads there while another looks. */
+const LOBBY = new Uint8Array(64 * 1024)
 /** Bytes are joined as they come only once this part of them is there: memory is not had for mere claims. */
 const GATHER_SHARE = 1 / 8
 
 export interface ChunkQueueOptions {
   /** Nobody else looks at the chunks' memory: it is freed as soon as it was copied. Default false. */
   readonly ownsChunks?: boolean | undefined
+  /** Default: the one of the process. */
+  readonly memory?: FrameMemory | undefined
 }
 
 interface Chunk {
   bytes: Uint8Array
   /** Nobody else has a view on its memory. */
   isOurs: boolean
+  /** In the lobby: gone with the next read. */
+  isBorrowed: boolean
 }
 
 /** Bytes that arrived in chunks, taken out in other lengths. */
 export class ChunkQueue {
   readonly #ownsChunks: boolean
+  readonly #memory: FrameMemory
   readonly #chunks: Chunk[] = []
   #length = 0
   /** Bytes at the front that will be taken together; 0 if unknown. */
@@ -24,9 +32,12 @@ export class ChunkQueue {
   /** Their place, filled as they come, up to `#filled`; before all chunks. */
   #joined: Uint8Array | undefined
   #filled = 0
+  /** The last space was in that place, not in the lobby. */
+  #readsToPlace = false
 
-  constructor({ ownsChunks = false }: ChunkQueueOptions = {}) {
+  constructor({ ownsChunks = false, memory = frameMemory }: ChunkQueueOptions = {}) {
     this.#ownsChunks = ownsChunks
+    this.#memory = memory
   }
 
   get length(): number {
@@ -41,9 +52,34 @@ export class ChunkQueue {
     this.#chunks.push({
       bytes,
       isOurs: this.#ownsChunks && chunk.length === chunk.buffer.byteLength,
+      isBorrowed: false,
     })
     this.#length += chunk.length
     this.#gather()
+  }
+
+  /** Where the next bytes can be read to: the place of what is expected, if there is one by now. */
+  space(): Uint8Array {
+    const joined = this.#joined
+    this.#readsToPlace = joined !== undefined && this.#filled < joined.length
+    return joined !== undefined && this.#readsToPlace ? joined.subarray(this.#filled) : LOBBY
+  }
+
+  /** Takes over `length` bytes that were read into the last {@link space}; {@link keep} is to follow. */
+  filled(length: number): void {
+    this.#length += length
+    if (this.#readsToPlace) {
+      this.#filled += length
+      return
+    }
+    this.#chunks.push({ bytes: LOBBY.subarray(0, length), isOurs: false, isBorrowed: true })
+    this.#gather()
+  }
+
+  /** Others may read into the last {@link space} from now on. */
+  keep(): void {
+    const last = this.#chunks.at(-1)
+    if (last !== undefined) ownBytes(last)
   }
 
   /** The first `count` bytes as an unsigned big-endian number; there have to be as many, and none expected. */
@@ -70,6 +106,7 @@ export class ChunkQueue {
     this.#wanted = 0
     const first = this.#chunks[0]
     if (this.#joined === undefined && first !== undefined && first.bytes.length >= length) {
+      ownBytes(first)
       const { bytes } = first
       this.#length -= length
       if (bytes.length === length) this.#chunks.shift()
@@ -79,7 +116,7 @@ export class ChunkQueue {
       }
       return bytes.subarray(0, length)
     }
-    const joined = this.#joined ?? uninitialized(length)
+    const joined = this.#joined ?? this.#memory.take(length)
     this.#fill(joined)
     this.#joined = undefined
     this.#filled = 0
@@ -92,8 +129,12 @@ export class ChunkQueue {
     if (first === undefined) return
     if (this.#joined === undefined) {
       // What lies in one chunk is not copied at all.
-      if (first.bytes.length >= this.#wanted || this.#length < this.#wanted * GATHER_SHARE) return
-      this.#joined = uninitialized(this.#wanted)
+      if (first.bytes.length >= this.#wanted) return
+      const isDue = this.#length >= this.#wanted * GATHER_SHARE
+      this.#joined =
+        this.#memory.takeSpare(this.#wanted) ??
+        (isDue ? this.#memory.take(this.#wanted) : undefined)
+      if (this.#joined === undefined) return
     }
     this.#fill(this.#joined)
   }
@@ -120,7 +161,8 @@ export class ChunkQueue {
   }
 }
 
-/** Not zero-filled: every byte is overwritten before anybody sees it. The buffer is no slice of a shared pool. */
-function uninitialized(length: number): Uint8Array {
-  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
+function ownBytes(chunk: Chunk): void {
+  if (!chunk.isBorrowed) return
+  chunk.bytes = chunk.bytes.slice()
+  chunk.isBorrowed = false
 }

@@ -14,23 +14,18 @@ const PREFIX_BYTES = 16
 export class FrameSplitter {
   /** Longest frame accepted, prefix included; checked when a frame's length is read. */
   maxFrameBytes: number
-  readonly #chunks: ChunkQueue
+  readonly chunks: ChunkQueue
   /** Length of the frame at the front; 0 while unknown. */
   #length = 0
 
   constructor(maxFrameBytes: number, options: ChunkQueueOptions = {}) {
     this.maxFrameBytes = maxFrameBytes
-    this.#chunks = new ChunkQueue(options)
+    this.chunks = new ChunkQueue(options)
   }
 
   /** True between two frames, when the stream may end. */
   get isEmpty(): boolean {
-    return this.#chunks.length === 0
-  }
-
-  /** Takes over `chunk`. */
-  push(chunk: Uint8Array): void {
-    this.#chunks.push(chunk)
+    return this.chunks.length === 0
   }
 
   /**
@@ -39,8 +34,8 @@ export class FrameSplitter {
    */
   next(): Uint8Array | undefined {
     if (this.#length === 0) {
-      if (this.#chunks.length < LENGTH_BYTES) return undefined
-      const length = this.#chunks.peekNumber(LENGTH_BYTES)
+      if (this.chunks.length < LENGTH_BYTES) return undefined
+      const length = this.chunks.peekNumber(LENGTH_BYTES)
       if (length < PREFIX_BYTES || length > this.maxFrameBytes)
         throw new TransportError(
           'ERR_FRAME_LENGTH',
@@ -48,10 +43,10 @@ export class FrameSplitter {
           { length, maxFrameBytes: this.maxFrameBytes },
         )
       this.#length = length
-      this.#chunks.expect(length)
+      this.chunks.expect(length)
     }
-    if (this.#chunks.length < this.#length) return undefined
-    const frame = this.#chunks.take(this.#length)
+    if (this.chunks.length < this.#length) return undefined
+    const frame = this.chunks.take(this.#length)
     this.#length = 0
     return frame
   }

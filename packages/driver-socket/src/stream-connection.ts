@@ -8,7 +8,10 @@ import {
   releaseMemory,
   TransportError,
 } from '@hanse/contract'
+import type { ChunkQueue } from './chunk-queue.ts'
+import { frameMemory } from './frame-memory.ts'
 import { FrameSplitter } from './frame-splitter.ts'
+import { readInto } from './read-into.ts'
 import { WriteQueue } from './write-queue.ts'
 
 /** Cuts what arrives into frames, pulled one at a time. */
@@ -17,8 +20,8 @@ export interface FrameReader {
   maxFrameBytes: number
   /** True between two frames, when the stream may end. */
   readonly isEmpty: boolean
-  /** Takes over `chunk`. */
-  push(chunk: Uint8Array): void
+  /** What arrived and is in no frame yet. */
+  readonly chunks: ChunkQueue
   /**
    * Takes out the next whole frame, which the caller owns.
    * @throws {TransportError} `ERR_FRAME_LENGTH`, `ERR_CONNECTION_LOST`
@@ -128,19 +131,12 @@ export class StreamConnection implements Connection {
   receive(receiver: Receiver): Promise<void> {
     if (this.#receiver !== undefined) throw new TypeError('receive() was called before')
     this.#receiver = receiver
-    if (this.#state === 'open') {
-      this.#stream.on('data', (chunk: Uint8Array) => {
-        if (this.#state !== 'open') return
-        this.#bytesReceived += chunk.length
-        this.#reader.push(chunk)
-        this.#deliver(receiver)
-      })
-    }
+    if (this.#state === 'open') this.#read(receiver)
     return this.#over.promise
   }
 
   release(frame: Uint8Array): void {
-    if (this.#ownsFrames) releaseMemory(frame)
+    if (!frameMemory.giveBack(frame) && this.#ownsFrames) releaseMemory(frame)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -153,6 +149,32 @@ export class StreamConnection implements Connection {
       this.#over.resolve()
     }
     await this.#streamClosed.promise
+  }
+
+  #read(receiver: Receiver): void {
+    const stream = this.#stream
+    const { chunks } = this.#reader
+    const push = (chunk: Uint8Array): void => {
+      if (this.#state !== 'open') return
+      this.#bytesReceived += chunk.length
+      chunks.push(chunk)
+      this.#deliver(receiver)
+    }
+    const filled = (length: number): void => {
+      if (this.#state !== 'open') return
+      this.#bytesReceived += length
+      chunks.filled(length)
+      this.#deliver(receiver)
+      chunks.keep()
+    }
+    if (!(stream instanceof Socket && readInto(stream, { space: () => chunks.space(), filled }))) {
+      stream.on('data', push)
+      return
+    }
+    // Of what came before, the stream itself took charge.
+    const early: Uint8Array | null = stream.read()
+    if (early !== null) push(early)
+    if (!this.#delivering) stream.resume()
   }
 
   /** Lets what was queued go out and the peer see an orderly end, as far as the close timeout allows. */

@@ -1,5 +1,4 @@
-import type { ByteStore, ReservedBytes, StoredBytes } from '@hanse/contract'
-import type { BodyMemory } from './body-memory.ts'
+import type { ByteStore, ReservedBytes, SpareMemory, StoredBytes } from '@hanse/contract'
 
 /** Chunks shorter than this are copied together. */
 const SMALL_BYTES = 64 * 1024
@@ -33,7 +32,7 @@ interface Part {
  * that is to be stored leaves memory chunk by chunk instead.
  */
 export class PartList {
-  readonly #memory: BodyMemory | undefined
+  readonly #memory: SpareMemory | undefined
   readonly #parts: Part[] = []
   #expected: ExpectedBody | undefined
   /** The whole body; filled up to `#length`. */
@@ -45,7 +44,7 @@ export class PartList {
   #length = 0
 
   /** @param memory for bodies whose length is known; default: new memory for each */
-  constructor(memory?: BodyMemory) {
+  constructor(memory?: SpareMemory) {
     this.#memory = memory
   }
 
@@ -165,10 +164,8 @@ export class PartList {
   #room({ bytes, alignedAt }: ExpectedBody, head: Uint8Array): Uint8Array {
     const start = -(alignedAt?.(head) ?? 0) & (ALIGNMENT - 1)
     // Zeroed by the system page by page when it is first written, or what another body left there: never shown.
-    const room = this.#memory?.take(start + bytes) ?? start + bytes
-    return typeof room === 'number'
-      ? new Uint8Array(room).subarray(start)
-      : new Uint8Array(room, start, bytes)
+    const room = this.#memory?.take(start + bytes) ?? new ArrayBuffer(start + bytes)
+    return new Uint8Array(room, start, bytes)
   }
 
   #closeBlock(): void {

@@ -1,4 +1,4 @@
-import { bytesOf, releaseMemory } from '@hanse/contract'
+import { bytesOf, releaseMemory, SpareMemory } from '@hanse/contract'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../test/streams/manual-clock.ts'
@@ -134,6 +134,18 @@ describe('PartList', () => {
     const chunk = new Uint8Array(999_999)
     list.push(chunk)
     expect(list.take()).toEqual([chunk])
+  })
+
+  it('shows of a body that broke off nothing that another left there', () => {
+    const memory = new SpareMemory(1_000_000)
+    memory.giveBack(new Uint8Array(500_064).fill(7).buffer)
+    const list = new PartList(memory)
+    list.expect({ bytes: 500_000 })
+    list.push(new Uint8Array(100_000).fill(1))
+    expect(list.release).toBeDefined()
+    const parts = list.take()
+    expect(parts.map(({ length }) => length)).toEqual([100_000])
+    expect(parts[0]!.every((byte) => byte === 1)).toBe(true)
   })
 
   it('hands over what there is of an expected body that broke off', () => {

@@ -3,6 +3,7 @@ import {
   type Clock,
   type Logger,
   messageOf,
+  SpareMemory,
   type StoredBytes,
 } from '@hanse/contract'
 import { firstDatumOffset, mainSectionBytes } from '@hanse/fobs'
@@ -10,7 +11,6 @@ import { CellError } from '../cell-error.ts'
 import { HEADER, type HeaderValue, type MessageHeaders } from '../headers.ts'
 import type { IncomingPortMessage, MessagePort } from '../message-port.ts'
 import type { PeerLink } from '../peer-link.ts'
-import { BodyMemory } from './body-memory.ts'
 import { IncomingByteStream } from './incoming-byte-stream.ts'
 import { PartList } from './part-list.ts'
 import { familyOf } from './peer-family.ts'
@@ -137,14 +137,14 @@ export class StreamReceiver {
   // Requests hold their memory until they are answered, and answering may need a reply's: one budget for
   // both could deadlock.
   readonly #budgets: Readonly<Record<'request' | 'reply', ReceiveBudget>>
-  readonly #memory: BodyMemory
+  readonly #memory: SpareMemory
   #totalSlots = 0
   #closed = false
 
   constructor(components: StreamReceiverComponents, settings: StreamOptions) {
     this.#components = components
     this.#settings = settings
-    this.#memory = new BodyMemory(settings.maxSpareBytes)
+    this.#memory = new SpareMemory(settings.maxSpareBytes)
     this.#ended = {
       request: new Tombstones(settings.maxTombstones),
       reply: new Tombstones(settings.maxTombstones),

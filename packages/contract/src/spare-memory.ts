@@ -1,8 +1,8 @@
 /**
- * Memory for long bodies, used again for the next one: new memory costs several times as much as filling it. What is
- * given back is detached from all views first, so nobody sees what comes there next.
+ * Memory that is used again: new memory costs several times as much as filling it. What is given back is detached
+ * from all views first, so nobody sees what comes there next.
  */
-export class BodyMemory {
+export class SpareMemory {
   readonly #maxBytes: number
   #spare: ArrayBuffer[] = []
   #bytes = 0
@@ -12,15 +12,15 @@ export class BodyMemory {
     this.#maxBytes = maxBytes
   }
 
-  /** At least `bytes` bytes and not much more; their content is whatever was there. */
-  take(bytes: number): ArrayBuffer {
+  /** At least `bytes` bytes and not much more, if there are any; their content is whatever was there. */
+  take(bytes: number): ArrayBuffer | undefined {
     const at = this.#spare.findIndex(
       ({ byteLength }) => byteLength >= bytes && byteLength <= bytes + bytes / 4,
     )
-    if (at < 0) return new ArrayBuffer(bytes)
+    if (at < 0) return undefined
     const [found] = this.#spare.splice(at, 1)
     this.#bytes -= found!.byteLength // findIndex found it
-    return found!
+    return found
   }
 
   giveBack(buffer: ArrayBuffer): void {

@@ -85,7 +85,7 @@ export interface DecodeBodyOptions extends AbortOptions {
 export interface BodyCodec {
   /**
    * Nothing, bytes as they are, or FOBS. With receivers, arrays stay here and are offered for download: each is
-   * encoded when it is first pulled, once for all receivers. Values are borrowed until the offer ends.
+   * encoded when it is pulled. Values are borrowed until the offer ends.
    * @throws {FobsError} for what cannot be encoded; {CellError} `ERR_DOWNLOAD_OPTIONS`
    */
   encode(value: unknown, options?: EncodeBodyOptions): EncodedMessage
@@ -160,7 +160,6 @@ function offeredItems(
       return kind.encodeItem(id, value)
     },
     pieceBytes,
-    borrowsItems: true,
   }
 }
 

@@ -20,12 +20,13 @@ export type DownloadObject =
   | {
       readonly kind: 'items'
       readonly count: number
-      /** Item `index` on the wire, in consecutive parts. Must give the same bytes each time. */
+      /**
+       * Item `index` on the wire, in consecutive parts: views on what the object holds anyway, since it is asked for by
+       * each receiver. Must give the same bytes each time.
+       */
       item(index: number): readonly BytePart[] | Promise<readonly BytePart[]>
       /** Bytes of one reply, which holds at least one item however long; default 2 MiB. */
       readonly pieceBytes?: number | undefined
-      /** Parts are views on memory that the object holds anyway, so keeping them costs nothing. */
-      readonly borrowsItems?: boolean | undefined
     }
 
 /** What one pull gets: a piece, or the end. `undefined`: the state makes no sense for this object. */
@@ -37,12 +38,6 @@ export type Produced =
     }
   | { readonly end: true }
 
-/** Memory for items kept for receivers that still need them; shared by all objects of a cell. */
-export interface ItemCacheBudget {
-  usedBytes: number
-  readonly maxBytes: number
-}
-
 const BYTES_PIECE = 5 * 1024 * 1024
 const ITEMS_PIECE = 2 * 1024 * 1024
 
@@ -50,15 +45,11 @@ const ITEMS_PIECE = 2 * 1024 * 1024
 export interface PieceProducer {
   /** @returns `undefined` for a state that does not fit the object */
   produce(state: DownloadState | undefined, options?: AbortOptions): Promise<Produced | undefined>
-  /** Every receiver has all items below `index`. */
-  releaseBefore(index: number): void
-  /** Nobody will ask any more. */
-  close(): void
 }
 
 /** The producer that fits the object's kind. */
-export function createPieceProducer(object: DownloadObject, cache: ItemCacheBudget): PieceProducer {
-  return object.kind === 'bytes' ? new BytesProducer(object) : new ItemsProducer(object, cache)
+export function createPieceProducer(object: DownloadObject): PieceProducer {
+  return object.kind === 'bytes' ? new BytesProducer(object) : new ItemsProducer(object)
 }
 
 class BytesProducer implements PieceProducer {
@@ -88,23 +79,13 @@ class BytesProducer implements PieceProducer {
       data: [[bytes]],
     }
   }
-
-  releaseBefore(): void {}
-
-  close(): void {}
 }
 
 class ItemsProducer implements PieceProducer {
   readonly #object: Extract<DownloadObject, { kind: 'items' }>
-  readonly #cache: ItemCacheBudget
-  /** Items made and not yet passed by all; a promise, so that receivers at the same place share the work. */
-  readonly #items = new Map<number, Promise<readonly BytePart[]>>()
-  readonly #charged = new Map<number, number>()
-  #released = 0
 
-  constructor(object: Extract<DownloadObject, { kind: 'items' }>, cache: ItemCacheBudget) {
+  constructor(object: Extract<DownloadObject, { kind: 'items' }>) {
     this.#object = object
-    this.#cache = cache
   }
 
   async produce(state: DownloadState | undefined): Promise<Produced | undefined> {
@@ -115,7 +96,7 @@ class ItemsProducer implements PieceProducer {
     const data: (readonly BytePart[])[] = []
     let bytes = 0
     for (let index = start; index < count; index++) {
-      const parts = await this.#item(index)
+      const parts = await this.#object.item(index)
       const length = bytesIn(parts)
       if (data.length > 0 && bytes + length > pieceBytes) break
       data.push(parts)
@@ -123,41 +104,5 @@ class ItemsProducer implements PieceProducer {
       if (bytes >= pieceBytes) break
     }
     return { end: false, state: { kind: 'items', start, count: data.length }, data }
-  }
-
-  releaseBefore(index: number): void {
-    for (; this.#released < index; this.#released++) this.#drop(this.#released)
-  }
-
-  close(): void {
-    for (const index of [...this.#items.keys()]) this.#drop(index)
-  }
-
-  #item(index: number): Promise<readonly BytePart[]> {
-    const known = this.#items.get(index)
-    if (known !== undefined) return known
-    const made = this.#make(index)
-    this.#items.set(index, made)
-    made.catch(() => this.#drop(index)) // A failure is not kept: the next pull tries again.
-    return made
-  }
-
-  async #make(index: number): Promise<readonly BytePart[]> {
-    const parts = await this.#object.item(index)
-    if (this.#object.borrowsItems === true) return parts
-    const bytes = bytesIn(parts)
-    if (this.#cache.usedBytes + bytes > this.#cache.maxBytes || index < this.#released) {
-      this.#items.delete(index) // No room: it is made again for the next receiver.
-      return parts
-    }
-    this.#cache.usedBytes += bytes
-    this.#charged.set(index, bytes)
-    return parts
-  }
-
-  #drop(index: number): void {
-    this.#items.delete(index)
-    this.#cache.usedBytes -= this.#charged.get(index) ?? 0
-    this.#charged.delete(index)
   }
 }

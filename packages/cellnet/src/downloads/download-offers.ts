@@ -9,7 +9,6 @@ import { Ticker } from '../streams/ticker.ts'
 import { Tombstones } from '../streams/tombstones.ts'
 import {
   type DownloadRequest,
-  type DownloadState,
   readDownloadRequest,
   writeEnd,
   writePiece,
@@ -17,7 +16,6 @@ import {
 import {
   createPieceProducer,
   type DownloadObject,
-  type ItemCacheBudget,
   type PieceProducer,
   type Produced,
 } from './download-object.ts'
@@ -33,8 +31,6 @@ export interface OfferLimits {
   readonly maxRefsPerOffer: number
   /** Cells below one declared receiver that may pull. */
   readonly maxPullersPerReceiver: number
-  /** Encoded items kept for slower receivers; past it they are encoded again. */
-  readonly maxCachedBytes: number
 }
 
 export const DEFAULT_OFFER_LIMITS: OfferLimits = {
@@ -44,7 +40,6 @@ export const DEFAULT_OFFER_LIMITS: OfferLimits = {
   maxOffers: 4096,
   maxRefsPerOffer: 64,
   maxPullersPerReceiver: 32,
-  maxCachedBytes: 256 * 1024 * 1024,
 }
 
 /** Who may pull, and for how long. */
@@ -80,7 +75,6 @@ export interface DownloadOffer {
 
 interface Pull {
   readonly receiver: string
-  next: number
   lastAt: number
   /** The end was served and waits for its confirmation. */
   pending: { nonce: string; succeeded: boolean } | undefined
@@ -125,7 +119,6 @@ export class DownloadOffers implements Disposable {
   readonly #refs = new Map<string, Ref>()
   readonly #offers = new Set<Offer>()
   readonly #finished: Tombstones<ReadonlyMap<string, 'success' | 'failed'>>
-  readonly #cache: ItemCacheBudget
   readonly #ticker: Ticker
 
   constructor(
@@ -143,18 +136,12 @@ export class DownloadOffers implements Disposable {
     this.#report = components.report
     this.#limits = limits
     this.#finished = new Tombstones(limits.maxTombstones)
-    this.#cache = { usedBytes: 0, maxBytes: limits.maxCachedBytes }
     this.#ticker = new Ticker(components.clock, TICK_MS, (now) => this.#tick(now))
   }
 
   /** Offers that have not ended. */
   get active(): number {
     return this.#offers.size
-  }
-
-  /** Bytes of encoded items kept. */
-  get cachedBytes(): number {
-    return this.#cache.usedBytes
   }
 
   /** @throws {CellError} `ERR_DOWNLOAD_OPTIONS` */
@@ -194,7 +181,7 @@ export class DownloadOffers implements Disposable {
     }
     for (const [index, object] of objects.entries()) {
       const id = refIds[index]!
-      const producer = createPieceProducer(object, this.#cache)
+      const producer = createPieceProducer(object)
       const ref: Ref = { id, offer, producer, pulls: new Map() }
       offer.refs.push(ref)
       this.#refs.set(id, ref)
@@ -264,7 +251,6 @@ export class DownloadOffers implements Disposable {
       return { returnCode: 'process_exception', error: 'the source could not produce the data' }
     }
     if (produced === undefined) return this.#serveEnd(ref, pull, false, request.confirmCapable)
-    this.#advance(ref, pull, request.state)
     if (produced.end) return this.#serveEnd(ref, pull, true, request.confirmCapable)
     return reply(writePiece(produced.state, produced.data))
   }
@@ -289,36 +275,12 @@ export class DownloadOffers implements Disposable {
     }
     const pull: Pull = {
       receiver,
-      next: 0,
       lastAt: this.#clock.now(),
       pending: undefined,
       result: undefined,
     }
     ref.pulls.set(origin, pull)
     return pull
-  }
-
-  /** The echoed state says what this receiver has: items that all receivers have need not be kept. */
-  #advance(ref: Ref, pull: Pull, state: DownloadState | 'invalid' | undefined): void {
-    if (state === undefined || state === 'invalid' || state.kind !== 'items') return
-    pull.next = Math.max(pull.next, state.start + state.count)
-    this.#releasePassed(ref)
-  }
-
-  #releasePassed(ref: Ref): void {
-    let passed = Number.POSITIVE_INFINITY
-    for (const receiver of ref.offer.receivers) {
-      if (ref.offer.givenUp.has(receiver)) continue
-      let furthest = 0
-      for (const pull of ref.pulls.values())
-        if (pull.receiver === receiver)
-          furthest = Math.max(
-            furthest,
-            pull.result === undefined ? pull.next : Number.POSITIVE_INFINITY,
-          )
-      passed = Math.min(passed, furthest)
-    }
-    if (Number.isFinite(passed)) ref.producer.releaseBefore(passed)
   }
 
   #serveEnd(
@@ -349,7 +311,6 @@ export class DownloadOffers implements Disposable {
     pull.result = succeeded && pull.pending.succeeded ? 'success' : 'failed'
     pull.pending = undefined
     ref.offer.lastRequestAt = this.#clock.now()
-    this.#releasePassed(ref)
     this.#settleIfDone(ref.offer)
   }
 
@@ -367,12 +328,10 @@ export class DownloadOffers implements Disposable {
       else
         ref.pulls.set(origin, {
           receiver,
-          next: 0,
           lastAt: this.#clock.now(),
           pending: undefined,
           result: 'failed',
         })
-      this.#releasePassed(ref)
     }
     this.#settleIfDone(offer)
   }
@@ -396,7 +355,6 @@ export class DownloadOffers implements Disposable {
     const until = this.#clock.now() + this.#limits.tombstoneMs
     for (const ref of offer.refs) {
       this.#refs.delete(ref.id)
-      ref.producer.close()
       // Only what ended by its receivers' doing is remembered; the rest is forgotten at once.
       if (status !== 'completed' && status !== 'failed') continue
       const results = new Map<string, 'success' | 'failed'>()
@@ -433,7 +391,6 @@ export class DownloadOffers implements Disposable {
       if (limitMs === undefined || now - since < limitMs) continue
       this.#logger.warn('download receiver given up', { receiver, quietMs: now - since })
       offer.givenUp.add(receiver)
-      for (const ref of offer.refs) this.#releasePassed(ref)
     }
     this.#settleIfDone(offer)
   }

@@ -26,8 +26,7 @@ import {
   writePiece,
   writePull,
 } from './download-messages.ts'
-import type { DownloadObject, PieceProducer } from './download-object.ts'
-import { createPieceProducer } from './download-object.ts'
+import type { DownloadObject } from './download-object.ts'
 import { DEFAULT_OFFER_LIMITS, DownloadOffers } from './download-offers.ts'
 import { DEFAULT_PULL_LIMITS, DownloadPuller, type PullSink } from './download-puller.ts'
 import { createDownloads } from './downloads.ts'
@@ -267,60 +266,6 @@ describe('downloads', () => {
     stuck.resolve()
     await settle()
     expect(network.log.length).toBeGreaterThan(0)
-  })
-
-  it('encodes each item once for a broadcast and lets go of what all have passed', async () => {
-    const { cell } = stage()
-    const server = cell('server')
-    const receivers = ['site-1', 'site-2', 'site-3']
-    const made: number[] = []
-    const offer = server.downloads.offer(
-      [
-        {
-          kind: 'items',
-          count: 5,
-          pieceBytes: 10,
-          item: async (index) => {
-            made.push(index)
-            return [bytes(10, index)]
-          },
-        },
-      ],
-      { receivers },
-    )
-    await Promise.all(
-      receivers.map((fqcn) =>
-        cell(fqcn).downloads.pull('server', offer.refIds[0]!, { kind: 'items' }, collector().sink),
-      ),
-    )
-    expect(made).toEqual([0, 1, 2, 3, 4])
-    expect(await offer.ended).toMatchObject({ status: 'completed' })
-  })
-
-  it('keeps encoded items only within its budget', async () => {
-    const cache = { usedBytes: 0, maxBytes: 25 }
-    const made: number[] = []
-    const producer: PieceProducer = createPieceProducer(
-      {
-        kind: 'items',
-        count: 4,
-        pieceBytes: 10,
-        item: (index) => {
-          made.push(index)
-          return [bytes(10)]
-        },
-      },
-      cache,
-    )
-    for (let round = 0; round < 2; round++)
-      for (let start = 0; start < 4; start++)
-        await producer.produce({ kind: 'items', start, count: 0 })
-    expect(cache.usedBytes).toBe(20)
-    expect(made).toEqual([0, 1, 2, 3, 2, 3])
-    producer.releaseBefore(1)
-    expect(cache.usedBytes).toBe(10)
-    producer.close()
-    expect(cache.usedBytes).toBe(0)
   })
 
   it('retries a failed production when the receiver asks again', async () => {

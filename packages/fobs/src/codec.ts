@@ -56,6 +56,15 @@ export interface FobsCodec<T extends object = object> {
   decompose(value: T, context: DecomposeContext): unknown
 }
 
+/** How an item is to be written or read. */
+export interface ItemOptions {
+  /**
+   * With checksums, if items of the kind have them; default true. False: zeros stand in their place, and are not looked
+   * at.
+   */
+  readonly checksums?: boolean | undefined
+}
+
 /** A kind of values that can be downloaded item by item instead of travelling in the message (§8). */
 export interface ReferenceKind {
   /** Datum object type: 3 for NumPy arrays, 6 for PyTorch tensors, 7–127 for applications. */
@@ -64,18 +73,22 @@ export interface ReferenceKind {
    * One item as the source serves it.
    * @returns consecutive parts, borrowed from `value`
    */
-  encodeItem(id: string, value: unknown): BytePart[]
+  encodeItem(id: string, value: unknown, options?: ItemOptions): BytePart[]
   /**
    * The items of one served piece by id: usually one.
    * @param bytes borrowed for as long as the values live
    * @throws {FobsError} `ERR_FOBS_SHAPE`; any other error is wrapped in one
    */
-  decodeItem(bytes: Uint8Array, limits: FobsLimits): Map<string, unknown>
+  decodeItem(bytes: Uint8Array, limits: FobsLimits, options?: ItemOptions): Map<string, unknown>
   /**
    * The same for a piece outside of memory, where long values stay.
    * @param stored the values' own: they release it. Still the caller's when this throws
    */
-  decodeStoredItem?(stored: StoredBytes, limits: FobsLimits): Map<string, unknown>
+  decodeStoredItem?(
+    stored: StoredBytes,
+    limits: FobsLimits,
+    options?: ItemOptions,
+  ): Map<string, unknown>
 }
 
 /** A codec of any type, as lists of them have it. */

@@ -123,16 +123,18 @@ function guarded(kind: ReferenceKind): ReferenceKind {
   const { decodeStoredItem } = kind
   return {
     dot: kind.dot,
-    encodeItem: (id, value) =>
-      translated('ERR_FOBS_ENCODE', 'an item cannot be written', () => kind.encodeItem(id, value)),
-    decodeItem: (bytes, limits) =>
+    encodeItem: (id, value, options) =>
+      translated('ERR_FOBS_ENCODE', 'an item cannot be written', () =>
+        kind.encodeItem(id, value, options),
+      ),
+    decodeItem: (bytes, limits, options) =>
       translated('ERR_FOBS_SHAPE', 'a downloaded item cannot be read', () =>
-        kind.decodeItem(bytes, limits),
+        kind.decodeItem(bytes, limits, options),
       ),
     ...(decodeStoredItem && {
-      decodeStoredItem: (stored, limits) =>
+      decodeStoredItem: (stored, limits, options) =>
         translated('ERR_FOBS_SHAPE', 'a downloaded item cannot be read', () =>
-          decodeStoredItem.call(kind, stored, limits),
+          decodeStoredItem.call(kind, stored, limits, options),
         ),
     }),
   }

@@ -4,6 +4,7 @@ export type {
   DecomposeContext,
   FobsClass,
   FobsCodec,
+  ItemOptions,
   ReferenceKind,
 } from './codec.ts'
 export { Datum, type DatumType } from './datum.ts'

@@ -32,6 +32,7 @@ export async function openArrayFile(
   const file = await open(path, 'wx+', 0o600)
   await unlink(path)
   const room = new Room()
+  const checksums = { areNoted: false }
   const forgotten = new FinalizationRegistry<Holding>((holding) => holding.release())
   return {
     minBytes,
@@ -40,7 +41,7 @@ export async function openArrayFile(
     },
     reserve(byteLength) {
       const holding = new Holding(room, byteLength)
-      const elements = new Elements(file, holding)
+      const elements = new Elements(file, holding, checksums)
       forgotten.register(elements, holding)
       return elements
     },
@@ -97,17 +98,24 @@ interface Checked {
   readonly crc: number
 }
 
+/** Of a whole file: checksums are noted while writing once somebody asked for one, since others will be asked for. */
+interface Checksums {
+  areNoted: boolean
+}
+
 const NOTHING: Checked = { offset: 0, crc: 0 }
 
 class Elements implements ReservedBytes {
   readonly #file: FileHandle
   readonly #holding: Holding
+  readonly #checksums: Checksums
   /** Growing: one for each write that went on where the last had ended. */
   #checked: Checked[] = []
 
-  constructor(file: FileHandle, holding: Holding) {
+  constructor(file: FileHandle, holding: Holding, checksums: Checksums) {
     this.#file = file
     this.#holding = holding
+    this.#checksums = checksums
   }
 
   get byteLength(): number {
@@ -163,6 +171,7 @@ class Elements implements ReservedBytes {
   }
 
   checksumUpTo(offset: number): Checked {
+    this.#checksums.areNoted = true
     // Sums are asked for at the ends mostly.
     return this.#checked.findLast((checked) => checked.offset <= offset) ?? NOTHING
   }
@@ -173,6 +182,7 @@ class Elements implements ReservedBytes {
 
   /** Bytes are summed when they are at hand: reading them again costs more than that. */
   #check(bytes: Uint8Array, offset: number): void {
+    if (!this.#checksums.areNoted) return
     const last = this.#checked.at(-1) ?? NOTHING
     if (offset === last.offset)
       this.#checked.push({ offset: offset + bytes.length, crc: crc32(bytes, last.crc) })

@@ -20,13 +20,14 @@ export function checksumOf(part: BytePart, crc32: Crc32, previous = 0): number {
   return (followedBy(previous, part.byteLength) ^ own) >>> 0
 }
 
-/** The checksum of stored bytes from `start` to before `end`. */
-export function checksumBetween(
-  stored: StoredBytes,
-  start: number,
-  end: number,
-  crc32: Crc32,
-): number {
+/** The checksum of the bytes from `start` to before `end`. */
+export function checksumIn(part: BytePart, start: number, end: number, crc32: Crc32): number {
+  return part instanceof Uint8Array
+    ? crc32(part.subarray(start, end))
+    : checksumBetween(part, start, end, crc32)
+}
+
+function checksumBetween(stored: StoredBytes, start: number, end: number, crc32: Crc32): number {
   // A checksum of more bytes is that of fewer, moved on, plus that of the rest.
   const before = checksumUpTo(stored, start, crc32)
   return (followedBy(before, end - start) ^ checksumUpTo(stored, end, crc32)) >>> 0

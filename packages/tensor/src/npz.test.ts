@@ -58,6 +58,17 @@ describe('npz', () => {
     expect(() => parseNpz(file, { crc32: () => 0 })).toThrow(/wrong checksum/)
   })
 
+  it('does without checksums where both sides say so, and only there', () => {
+    const crc32 = () => expect.fail('computed')
+    const options = { crc32, checksums: false }
+    const file = joined(encodeNpz([['T0', sample]], options))
+    expect(parseNpz(file, options).get('T0')).toEqual(sample)
+    expect(() => parseNpz(file)).toThrow(/wrong checksum/)
+    const checked = joined(encodeNpz([['T0', sample]]))
+    expect(parseNpz(checked, options).get('T0')).toEqual(sample)
+    expect(checked).toHaveLength(file.length)
+  })
+
   it('finds every changed byte that matters', () => {
     const file = joined(encodeNpz([['T0', sample]]))
     fc.assert(

@@ -1,5 +1,5 @@
 import { type BytePart, type StoredBytes, stretchesOf } from '@hanse/contract'
-import { checksumBetween, checksumOf } from './checksum.ts'
+import { checksumIn, checksumOf } from './checksum.ts'
 import { type Crc32, crc32 as portableCrc32 } from './crc32.ts'
 import { encodeNpy, MAX_NPY_HEADER_BYTES, type NpyLayout, npyLayout, parseNpy } from './npy.ts'
 import { storedTensor } from './stored-tensor.ts'
@@ -16,6 +16,8 @@ export interface NpzLimits {
 export interface NpzOptions {
   /** Default: the one of this package, in JavaScript. */
   readonly crc32?: Crc32 | undefined
+  /** Default true. Else zeros are written in their place, and whatever stands there is read: for links that protect bytes. */
+  readonly checksums?: boolean | undefined
 }
 
 const DEFAULT_LIMITS: NpzLimits = { maxEntries: 65_535 }
@@ -38,7 +40,7 @@ const EPOCH_DATE = 0x21
  * Reads a `.npz` archive: entry `x.npy` becomes tensor `x`. Sizes come from the central directory, as
  * NumPy fills the local headers with zip64 placeholders (fobs.md §11.2). Tensors are views on `file`
  * where alignment allows; the long ones of a file that is stored stay there, and release it when all of them are
- * released. Checksums are verified.
+ * released. Checksums are verified unless told otherwise.
  * @throws {TensorError} `ERR_NPZ_FORMAT`; `ERR_NPZ_COMPRESSED` for deflated entries, which nobody needs to
  * send and which could expand without end; `ERR_NPY_…` for what the entries hold. A stored file is then the caller's
  */
@@ -46,7 +48,8 @@ export function parseNpz(
   file: BytePart,
   options: Partial<NpzLimits> & NpzOptions = {},
 ): Map<string, Tensor> {
-  const { maxEntries, crc32 = portableCrc32 } = { ...DEFAULT_LIMITS, ...options }
+  const { maxEntries, checksums = true, ...native } = { ...DEFAULT_LIMITS, ...options }
+  const crc32 = checksums ? (native.crc32 ?? portableCrc32) : undefined
   const tailStart = Math.max(0, file.byteLength - END_BYTES - MAX_COMMENT)
   const tail = viewOn(file, tailStart, file.byteLength - tailStart)
   const end = findEnd(tail)
@@ -88,7 +91,7 @@ export function parseNpz(
  */
 export function encodeNpz(
   tensors: Iterable<readonly [name: string, tensor: Tensor]>,
-  { crc32 = portableCrc32 }: NpzOptions = {},
+  { crc32 = portableCrc32, checksums = true }: NpzOptions = {},
 ): BytePart[] {
   const parts: BytePart[] = []
   const directory: Uint8Array[] = []
@@ -97,7 +100,7 @@ export function encodeNpz(
     const [header, data] = encodeNpy(tensor)
     const fields = {
       name: new TextEncoder().encode(`${name}.npy`),
-      crc: checksumOf(data, crc32, crc32(header)),
+      crc: checksums ? checksumOf(data, crc32, crc32(header)) : 0,
       size: header.length + data.byteLength,
       offset,
     }
@@ -146,14 +149,10 @@ function readArray(
   file: BytePart,
   entry: Entry,
   directory: number,
-  crc32: Crc32,
+  crc32: Crc32 | undefined,
 ): Tensor | StoredArray {
   const start = startOf(file, entry, directory)
-  const crc =
-    file instanceof Uint8Array
-      ? crc32(file.subarray(start, start + entry.size))
-      : checksumBetween(file, start, start + entry.size, crc32)
-  if (crc !== entry.crc)
+  if (crc32 !== undefined && checksumIn(file, start, start + entry.size, crc32) !== entry.crc)
     throw new TensorError(
       'ERR_NPZ_FORMAT',
       `.npz entry "${entry.name.slice(0, 80)}" has a wrong checksum`,

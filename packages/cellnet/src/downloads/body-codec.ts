@@ -6,6 +6,7 @@ import {
   type FobsLimits,
   type FobsRegistry,
   type FobsValue,
+  type ItemOptions,
   joinBytes,
   type ReferenceKind,
 } from '@hanse/fobs'
@@ -155,9 +156,9 @@ function offeredItems(
   return {
     kind: 'items',
     count: entries.length,
-    item: (index) => {
+    item: (index, checks) => {
       const [id, value] = entries[index]!
-      return kind.encodeItem(id, value)
+      return kind.encodeItem(id, value, checks)
     },
     pieceBytes,
   }
@@ -197,6 +198,8 @@ async function decodeBody(
       refId,
       {
         kind: 'items',
+        // The link protects every byte already.
+        checksums: false,
         // What was said in confidence is fetched in confidence; a third cell's key may not be known to us.
         secure: secure && fqcn === origin,
         signal,
@@ -206,9 +209,9 @@ async function decodeBody(
         store,
       },
       {
-        async piece(data, release) {
+        async piece(data, release, checks) {
           const decoded = new Map<string, unknown>()
-          for (const part of data) addItems(decoded, itemsOf(kind, part, limits))
+          for (const part of data) addItems(decoded, itemsOf(kind, part, limits, checks))
           const elsewhere = await setAside?.(decoded)
           addItems(items, elsewhere ?? decoded)
           if (elsewhere !== undefined) release()
@@ -226,13 +229,14 @@ function itemsOf(
   kind: ReferenceKind,
   part: BytePart,
   limits: FobsLimits,
+  options: ItemOptions,
 ): ReadonlyMap<string, unknown> {
-  if (part instanceof Uint8Array) return kind.decodeItem(part, limits)
+  if (part instanceof Uint8Array) return kind.decodeItem(part, limits, options)
   try {
-    if (kind.decodeStoredItem !== undefined) return kind.decodeStoredItem(part, limits)
+    if (kind.decodeStoredItem !== undefined) return kind.decodeStoredItem(part, limits, options)
     const bytes = bytesOf(part)
     part.release()
-    return kind.decodeItem(bytes, limits)
+    return kind.decodeItem(bytes, limits, options)
   } catch (error) {
     part.release()
     throw error

@@ -9,6 +9,7 @@ import {
   type FobsValue,
   type HollowEnvelope,
   hollowEnvelope,
+  type ItemOptions,
   Tuple,
 } from '@hanse/fobs'
 import { CellError } from '../cell-error.ts'
@@ -28,6 +29,8 @@ export type DownloadRequest =
       /** `undefined`: from the start. `invalid`: not of a form we know. */
       readonly state: DownloadState | 'invalid' | undefined
       readonly confirmCapable: boolean
+      /** Whether items are to have them; only Hanse cells do without. */
+      readonly checksums: boolean
     }
   | {
       readonly action: 'confirm'
@@ -45,6 +48,8 @@ export type DownloadReply =
       /** One entry per item; a single one for bytes. */
       readonly data: readonly BytePart[]
       readonly cancelCapable: boolean
+      /** Whether items have them if their kind does; not if the puller did without. */
+      readonly checksums: boolean
     }
   | {
       readonly status: 'eof' | 'error'
@@ -59,6 +64,8 @@ export interface SourceFailure {
   readonly reason: string
 }
 
+/** What stock cells neither say nor look at: items come without checksums, which they would compute and verify. */
+const UNCHECKED = 'hanse_unchecked'
 /** Only what is plain: the protocol's own messages hold no application types. */
 const PLAIN = createFobsRegistry(coreCodecs)
 const REQUEST_LIMITS = { maxPayloadBytes: 64 * 1024, maxDepth: 8, maxElements: 4096 }
@@ -96,15 +103,21 @@ export function readDownloadRequest(body: EncodedBody): DownloadRequest {
     refId,
     state: state === undefined || state === null ? undefined : (readState(state) ?? 'invalid'),
     confirmCapable: map.get('confirm_capable') === true,
+    checksums: map.get(UNCHECKED) !== true,
   }
 }
 
-export function writePull(refId: string, state: DownloadState | undefined): EncodedBody {
+export function writePull(
+  refId: string,
+  state: DownloadState | undefined,
+  { checksums = true }: ItemOptions = {},
+): EncodedBody {
   const map = new Map<string, unknown>([
     ['ref_id', refId],
     ['confirm_capable', true],
   ])
   if (state !== undefined) map.set('state', stateMap(state))
+  if (!checksums) map.set(UNCHECKED, true)
   return writeMap(map)
 }
 
@@ -133,6 +146,7 @@ export function writeCancellation(refId: string): EncodedBody {
 export function writePiece(
   state: DownloadState,
   data: readonly (readonly BytePart[])[],
+  { checksums = true }: ItemOptions = {},
 ): OutgoingBody {
   const values = data.map((parts) => (parts.length === 1 ? parts[0] : new ByteParts(parts)))
   const map = new Map<string, unknown>([
@@ -141,6 +155,7 @@ export function writePiece(
     ['data', state.kind === 'bytes' ? (values[0] ?? new Uint8Array()) : values],
     ['cancel_capable', true],
   ])
+  if (!checksums) map.set(UNCHECKED, true)
   return { encoding: 'fobs', parts: encodeParts(map, PLAIN, ENCODING).parts }
 }
 
@@ -207,7 +222,13 @@ function readReply(body: EncodedBody): DownloadReply {
   const items = data instanceof Uint8Array ? [data] : data
   if (!Array.isArray(items) || !items.every((item) => item instanceof Uint8Array))
     throw protocolError('the data of a download reply are no bytes')
-  return { status, state, data: items, cancelCapable: map.get('cancel_capable') === true }
+  return {
+    status,
+    state,
+    data: items,
+    cancelCapable: map.get('cancel_capable') === true,
+    checksums: map.get(UNCHECKED) !== true,
+  }
 }
 
 /** @throws {CellError} `ERR_DOWNLOAD_PROTOCOL` */

@@ -1,4 +1,5 @@
 import type { AbortOptions, BytePart } from '@hanse/contract'
+import type { ItemOptions } from '@hanse/fobs'
 import { bytesIn } from '../streams/encoded-body.ts'
 import type { DownloadState } from './download-messages.ts'
 
@@ -22,9 +23,9 @@ export type DownloadObject =
       readonly count: number
       /**
        * Item `index` on the wire, in consecutive parts: views on what the object holds anyway, since it is asked for by
-       * each receiver. Must give the same bytes each time.
+       * each receiver. Must give the same bytes each time for the same options.
        */
-      item(index: number): readonly BytePart[] | Promise<readonly BytePart[]>
+      item(index: number, options: ItemOptions): readonly BytePart[] | Promise<readonly BytePart[]>
       /** Bytes of one reply, which holds at least one item however long; default 2 MiB. */
       readonly pieceBytes?: number | undefined
     }
@@ -44,7 +45,10 @@ const ITEMS_PIECE = 2 * 1024 * 1024
 /** Produces the pieces of one object. The same state gives the same piece: that is how receivers retry. */
 export interface PieceProducer {
   /** @returns `undefined` for a state that does not fit the object */
-  produce(state: DownloadState | undefined, options?: AbortOptions): Promise<Produced | undefined>
+  produce(
+    state: DownloadState | undefined,
+    options?: ItemOptions & AbortOptions,
+  ): Promise<Produced | undefined>
 }
 
 /** The producer that fits the object's kind. */
@@ -88,7 +92,10 @@ class ItemsProducer implements PieceProducer {
     this.#object = object
   }
 
-  async produce(state: DownloadState | undefined): Promise<Produced | undefined> {
+  async produce(
+    state: DownloadState | undefined,
+    options: ItemOptions = {},
+  ): Promise<Produced | undefined> {
     if (state !== undefined && state.kind !== 'items') return undefined
     const start = state === undefined ? 0 : state.start + state.count
     const { count, pieceBytes = ITEMS_PIECE } = this.#object
@@ -96,7 +103,7 @@ class ItemsProducer implements PieceProducer {
     const data: (readonly BytePart[])[] = []
     let bytes = 0
     for (let index = start; index < count; index++) {
-      const parts = await this.#object.item(index)
+      const parts = await this.#object.item(index, options)
       const length = bytesIn(parts)
       if (data.length > 0 && bytes + length > pieceBytes) break
       data.push(parts)

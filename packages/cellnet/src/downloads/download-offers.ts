@@ -242,17 +242,18 @@ export class DownloadOffers implements Disposable {
     pull.lastAt = now
     if (pull.result !== undefined)
       return reply(writeEnd(pull.result === 'success' ? 'eof' : 'error', undefined))
+    const { checksums } = request
     if (request.state === 'invalid') return this.#serveEnd(ref, pull, false, request.confirmCapable)
     let produced: Produced | undefined
     try {
-      produced = await ref.producer.produce(request.state, options)
+      produced = await ref.producer.produce(request.state, { ...options, checksums })
     } catch (error) {
       this.#logger.error('producing a download failed', { origin, error: messageOf(error) })
       return { returnCode: 'process_exception', error: 'the source could not produce the data' }
     }
     if (produced === undefined) return this.#serveEnd(ref, pull, false, request.confirmCapable)
     if (produced.end) return this.#serveEnd(ref, pull, true, request.confirmCapable)
-    return reply(writePiece(produced.state, produced.data))
+    return reply(writePiece(produced.state, produced.data, { checksums }))
   }
 
   #pullOf(ref: Ref, origin: string): Pull | undefined {

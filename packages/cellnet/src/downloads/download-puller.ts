@@ -6,6 +6,7 @@ import {
   type Logger,
   messageOf,
 } from '@hanse/contract'
+import type { ItemOptions } from '@hanse/fobs'
 import { CellError } from '../cell-error.ts'
 import { bytesIn, type OutgoingBody } from '../streams/encoded-body.ts'
 import type {
@@ -55,7 +56,7 @@ export const DEFAULT_PULL_LIMITS: PullLimits = {
 }
 
 /** One download. Absent limits are the cell's. */
-export interface PullOptions extends AbortOptions {
+export interface PullOptions extends ItemOptions, AbortOptions {
   /** What the reference holds, as its message says. */
   readonly kind: 'bytes' | 'items'
   /** Ask for end-to-end encryption; default false. */
@@ -75,7 +76,7 @@ export interface PullSink {
    * works, the next piece is under way.
    * @param release for a sink that keeps no view on the data: their memory is used again
    */
-  piece(data: readonly BytePart[], release: () => void): void | Promise<void>
+  piece(data: readonly BytePart[], release: () => void, options: ItemOptions): void | Promise<void>
   /** Everything is there: last chance to refuse it. */
   end?(): void | Promise<void>
 }
@@ -311,7 +312,7 @@ class Transfer {
       // The next piece travels while the sink works on this one.
       next = this.#requestPiece(reply.state)
       next.catch(() => {}) // Looked at in the next turn, unless the sink throws first.
-      await sink.piece(reply.data, reply.release)
+      await sink.piece(reply.data, reply.release, { checksums: reply.checksums })
       this.#signal.throwIfAborted()
     }
   }
@@ -344,7 +345,7 @@ class Transfer {
 
   async #requestPiece(state: DownloadState | undefined): Promise<Answer> {
     const timeoutMs = this.#options.requestTimeoutMs ?? this.#limits.requestTimeoutMs
-    const body = writePull(this.#refId, state)
+    const body = writePull(this.#refId, state, this.#options)
     for (let retries = 0; ; retries++) {
       const reply: IncomingStreamReply = await this.#streams.request(
         this.#source,

@@ -220,7 +220,7 @@ describe('captured downloads of FOBS bodies', () => {
         pull: async (source, refId, _options, sink) => {
           pulled.push(source)
           const items = itemsOf(references.find((it) => it.refId === refId)!.exchange)
-          await sink.piece(items, () => {})
+          await sink.piece(items, () => {}, {})
           return { bytes: 0, items: items.length }
         },
         [Symbol.dispose]() {},

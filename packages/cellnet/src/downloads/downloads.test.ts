@@ -1,5 +1,11 @@
 import { bytesOf, type LogFields, type Logger, silentLogger } from '@hanse/contract'
-import { LazyReference } from '@hanse/fobs'
+import {
+  coreCodecs,
+  createFobsRegistry,
+  encode,
+  type ItemOptions,
+  LazyReference,
+} from '@hanse/fobs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { inMemory } from '../../test/streams/in-memory.ts'
@@ -28,6 +34,7 @@ import {
 } from './download-messages.ts'
 import type { DownloadObject } from './download-object.ts'
 import { DEFAULT_OFFER_LIMITS, DownloadOffers } from './download-offers.ts'
+import { DOWNLOAD_CHANNEL, DOWNLOAD_TOPIC } from './download-protocol.ts'
 import { DEFAULT_PULL_LIMITS, DownloadPuller, type PullSink } from './download-puller.ts'
 import { createDownloads } from './downloads.ts'
 
@@ -219,6 +226,43 @@ describe('downloads', () => {
       returnCode: 'invalid_request',
     })
     offers[Symbol.dispose]()
+  })
+
+  it('does without checksums between Hanse cells, and with them to and from stock ones', async () => {
+    const { cell } = stage()
+    const server = cell('server')
+    const site = cell('site-1')
+    const asked: ItemOptions[] = []
+    const item = (_index: number, { checksums }: ItemOptions) => {
+      asked.push({ checksums })
+      return [bytes(10)]
+    }
+    const offer = server.downloads.offer([{ kind: 'items', count: 1, item }], {
+      receivers: ['site-1', 'site-2'],
+    })
+    const told: ItemOptions[] = []
+    const sink: PullSink = { piece: (_data, _release, options) => void told.push(options) }
+    const refId = offer.refIds[0]!
+    await site.downloads.pull('server', refId, { kind: 'items', checksums: false }, sink)
+    const stockPull = encode(new Map([['ref_id', refId]]), createFobsRegistry(coreCodecs)).parts
+    const { body } = await cell('site-2').streams.request(
+      'server',
+      DOWNLOAD_CHANNEL,
+      DOWNLOAD_TOPIC,
+      { encoding: 'fobs', parts: stockPull },
+    )
+    expect(asked).toEqual([{ checksums: false }, { checksums: true }])
+    expect(readDownloadReply(body)).toMatchObject({ status: 'ok', checksums: true })
+
+    const stockReplies = [
+      writePiece({ kind: 'items', start: 0, count: 1 }, [[bytes(10)]]),
+      writeEnd('eof', undefined),
+    ]
+    cell('stock').streams.handle(DOWNLOAD_CHANNEL, DOWNLOAD_TOPIC, () => ({
+      body: stockReplies.shift()!,
+    }))
+    await site.downloads.pull('stock', 'R1', { kind: 'items', checksums: false }, sink)
+    expect(told).toEqual([{ checksums: false }, { checksums: true }])
   })
 
   it('forgets an offer that nobody pulls, and one that is cancelled', async () => {

@@ -5,7 +5,9 @@ import {
   type DecomposeContext,
   type FobsCodec,
   FobsError,
+  type FobsLimits,
   type FobsValue,
+  type ItemOptions,
   mapData,
   type ReferenceKind,
   shapeError,
@@ -22,13 +24,14 @@ const MAX_ITEMS_PER_PIECE = 100_000
  * @param options with a native `crc32`, which is most of the work on an item
  */
 export function createNumpyReference(options: NpzOptions = {}): ReferenceKind {
-  const read = (piece: BytePart) => parseNpz(piece, { ...options, maxEntries: MAX_ITEMS_PER_PIECE })
+  const read = (piece: BytePart, _limits: FobsLimits, { checksums }: ItemOptions = {}) =>
+    parseNpz(piece, { ...options, checksums, maxEntries: MAX_ITEMS_PER_PIECE })
   return {
     dot: NUMPY_DOT,
-    encodeItem(id, value) {
+    encodeItem(id, value, { checksums } = {}) {
       if (!(value instanceof Tensor))
         throw new FobsError('ERR_FOBS_ENCODE', `item ${id} is no tensor`)
-      return encodeNpz([[id, value]], options)
+      return encodeNpz([[id, value]], { ...options, checksums })
     },
     decodeItem: read,
     decodeStoredItem: read,

@@ -222,12 +222,12 @@ export class FrameDecoder {
   #storeBlock(elements: ReservedBytes): boolean {
     const block = this.#target
     try {
-      elements.writeNow(block, this.#stored)
+      elements.write(block, this.#stored)
     } catch {
       // A full disk is not the trainer's fault: the body goes on in memory.
       this.#elements = undefined
       this.#begin('body', this.#bodyBytes)
-      elements.readNow(this.#target.subarray(0, this.#stored), 0)
+      elements.read(this.#target.subarray(0, this.#stored), 0)
       elements.release()
       this.#target.set(block, this.#stored)
       this.#filled = this.#stored + block.length

@@ -6,7 +6,7 @@ describe('stored bytes', () => {
   it('can be had in stretches, and are free when the last of them is given up', async () => {
     const store = new MemoryByteStore()
     const whole = store.reserve(10)
-    whole.writeNow(Uint8Array.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), 0)
+    whole.write(Uint8Array.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), 0)
     const [first, second] = stretchesOf(whole, [
       { start: 0, byteLength: 4 },
       { start: 6, byteLength: 4 },
@@ -14,10 +14,10 @@ describe('stored bytes', () => {
     const bytes = new Uint8Array(2)
     await second!.read(bytes, 1)
     expect([...bytes]).toEqual([7, 8])
-    expect(() => first!.readNow(bytes, 3)).toThrow(RangeError)
+    expect(() => first!.read(bytes, 3)).toThrow(RangeError)
     first!.release()
     first!.release()
-    expect(() => first!.readNow(bytes, 0)).toThrow(RangeError)
+    expect(() => first!.read(bytes, 0)).toThrow(RangeError)
     expect(store.held).toBe(1)
     second!.release()
     expect(store.held).toBe(0)
@@ -26,7 +26,7 @@ describe('stored bytes', () => {
   it('stay when a stretch that was borrowed is given up', () => {
     const store = new MemoryByteStore()
     const whole = store.reserve(4)
-    whole.writeNow(Uint8Array.of(1, 2, 3, 4), 0)
+    whole.write(Uint8Array.of(1, 2, 3, 4), 0)
     const stretch = stretchOf(whole, 1, 2)
     expect([...bytesOf(stretch)]).toEqual([2, 3])
     stretch.release()
@@ -36,7 +36,7 @@ describe('stored bytes', () => {
 
   it('come in blocks, one after the other in the same memory, between those that are in memory', () => {
     const whole = new MemoryByteStore().reserve(2.5 * 1024 * 1024)
-    whole.writeNow(
+    whole.write(
       Uint8Array.from({ length: whole.byteLength }, (_, i) => i * 7),
       0,
     )

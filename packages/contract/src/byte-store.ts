@@ -2,12 +2,11 @@
 export interface StoredBytes {
   readonly byteLength: number
   /**
-   * Fills `target`, borrowed until the promise settles, with the bytes from `offset` on.
+   * Fills `target` with the bytes from `offset` on, at once: to be called for short stretches, with turns for others in
+   * between.
    * @throws {RangeError} past the end, or after `release`
    */
-  read(target: Uint8Array, offset: number): Promise<void>
-  /** The same at once. */
-  readNow(target: Uint8Array, offset: number): void
+  read(target: Uint8Array, offset: number): void
   /** Gives the room back: nobody can read them any more. */
   release(): void
   /**
@@ -19,10 +18,8 @@ export interface StoredBytes {
 
 /** Room for bytes outside of memory. */
 export interface ReservedBytes extends StoredBytes {
-  /** `bytes` are borrowed until the promise settles. What was not written is undefined. */
-  write(bytes: Uint8Array, offset: number): Promise<void>
-  /** The same at once. */
-  writeNow(bytes: Uint8Array, offset: number): void
+  /** At once, like reading. What was not written is undefined. */
+  write(bytes: Uint8Array, offset: number): void
 }
 
 /** Holds long bytes outside of memory. */
@@ -40,7 +37,7 @@ export type BytePart = Uint8Array | StoredBytes
 export function bytesOf(part: BytePart): Uint8Array {
   if (part instanceof Uint8Array) return part
   const bytes = new Uint8Array(part.byteLength)
-  part.readNow(bytes, 0)
+  part.read(bytes, 0)
   return bytes
 }
 
@@ -61,7 +58,7 @@ export function* blocksOf(parts: Iterable<BytePart>): Generator<Uint8Array, void
     for (let at = 0; at < part.byteLength; at += BLOCK_BYTES) {
       block ??= new Uint8Array(BLOCK_BYTES)
       const filled = block.subarray(0, Math.min(BLOCK_BYTES, part.byteLength - at))
-      part.readNow(filled, at)
+      part.read(filled, at)
       yield filled
     }
   }
@@ -99,12 +96,8 @@ class Stretch implements StoredBytes {
     this.#onRelease = onRelease
   }
 
-  async read(target: Uint8Array, offset: number): Promise<void> {
-    await this.#whole.read(target, this.#placeOf(target, offset))
-  }
-
-  readNow(target: Uint8Array, offset: number): void {
-    this.#whole.readNow(target, this.#placeOf(target, offset))
+  read(target: Uint8Array, offset: number): void {
+    this.#whole.read(target, this.#placeOf(target, offset))
   }
 
   release(): void {

@@ -19,21 +19,19 @@ export class MemoryByteStore implements ByteStore {
       if (bytes === undefined) throw new RangeError('released')
       return bytes
     }
-    const writeNow = (from: Uint8Array, offset: number): void => {
+    const write = (from: Uint8Array, offset: number): void => {
       this.roomBytes -= from.length
       if (this.roomBytes < 0) throw new Error('no space left')
       stored().set(from, offset)
     }
-    const readNow = (target: Uint8Array, offset: number): void => {
+    const read = (target: Uint8Array, offset: number): void => {
       if (offset + target.length > byteLength) throw new RangeError('past the end')
       target.set(stored().subarray(offset, offset + target.length))
     }
     return {
       byteLength,
-      readNow,
-      writeNow,
-      read: async (target, offset) => readNow(target, offset),
-      write: async (from, offset) => writeNow(from, offset),
+      read,
+      write,
       release: () => {
         if (bytes !== undefined) this.held -= 1
         bytes = undefined

@@ -113,7 +113,7 @@ export function hollowEnvelope(
         `an envelope without its blobs has over ${maxBytes} bytes`,
       )
     const bytes = new Uint8Array(byteLength)
-    stored.readNow(bytes, start)
+    stored.read(bytes, start)
     parts.push(bytes)
     return bytes
   }

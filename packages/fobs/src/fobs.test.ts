@@ -249,7 +249,7 @@ describe('hollowEnvelope', () => {
   const limits = { minBytes: 2000, maxBytes: 20_000 }
   const stored = (bytes: Uint8Array) => {
     const reserved = new MemoryByteStore().reserve(bytes.length)
-    reserved.writeNow(bytes, 0)
+    reserved.write(bytes, 0)
     return reserved
   }
   const blob = Uint8Array.from({ length: 50_000 }, (_, i) => i * 3)

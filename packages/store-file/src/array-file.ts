@@ -49,12 +49,11 @@ export async function openArrayFile(
   }
 }
 
-/** A stretch of the file that is given back once: when it was released and nobody is reading or writing there. */
+/** A stretch of the file that is given back once. */
 class Holding {
   readonly byteLength: number
   readonly #room: Room
   readonly #stretch: Stretch
-  #busy = 0
   #released = false
 
   constructor(room: Room, byteLength: number) {
@@ -71,24 +70,10 @@ class Holding {
     return this.#stretch.start + offset
   }
 
-  async during(work: () => Promise<void>): Promise<void> {
-    this.#busy += 1
-    try {
-      await work()
-    } finally {
-      this.#busy -= 1
-      this.#giveBack()
-    }
-  }
-
   release(): void {
     if (this.#released) return
     this.#released = true
-    this.#giveBack()
-  }
-
-  #giveBack(): void {
-    if (this.#released && this.#busy === 0) this.#room.giveBack(this.#stretch)
+    this.#room.giveBack(this.#stretch)
   }
 }
 
@@ -122,23 +107,7 @@ class Elements implements ReservedBytes {
     return this.#holding.byteLength
   }
 
-  async read(target: Uint8Array, offset: number): Promise<void> {
-    const place = this.#holding.place(offset, target.length)
-    await this.#holding.during(async () => {
-      for (let done = 0; done < target.length; ) {
-        const { bytesRead } = await this.#file.read(
-          target,
-          done,
-          target.length - done,
-          place + done,
-        )
-        if (bytesRead === 0) throw new RangeError('the file of arrays ended early')
-        done += bytesRead
-      }
-    })
-  }
-
-  readNow(target: Uint8Array, offset: number): void {
+  read(target: Uint8Array, offset: number): void {
     const place = this.#holding.place(offset, target.length)
     for (let done = 0; done < target.length; ) {
       const bytesRead = readSync(this.#file.fd, target, done, target.length - done, place + done)
@@ -147,23 +116,7 @@ class Elements implements ReservedBytes {
     }
   }
 
-  async write(bytes: Uint8Array, offset: number): Promise<void> {
-    const place = this.#holding.place(offset, bytes.length)
-    this.#check(bytes, offset)
-    await this.#holding.during(async () => {
-      for (let done = 0; done < bytes.length; ) {
-        const { bytesWritten } = await this.#file.write(
-          bytes,
-          done,
-          bytes.length - done,
-          place + done,
-        )
-        done += bytesWritten
-      }
-    })
-  }
-
-  writeNow(bytes: Uint8Array, offset: number): void {
+  write(bytes: Uint8Array, offset: number): void {
     const place = this.#holding.place(offset, bytes.length)
     this.#check(bytes, offset)
     for (let done = 0; done < bytes.length; )

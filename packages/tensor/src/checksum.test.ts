@@ -8,7 +8,7 @@ import { crc32 } from './crc32.ts'
 /** Bytes whose store knows their checksum up to some places. */
 function stored(bytes: Uint8Array, places: readonly number[]): StoredBytes {
   const reserved = new MemoryByteStore().reserve(bytes.length)
-  reserved.writeNow(bytes, 0)
+  reserved.write(bytes, 0)
   return {
     ...reserved,
     checksumUpTo(limit) {
@@ -42,7 +42,7 @@ describe('checksums of stored bytes', () => {
 
   it('read nothing that the store knows', () => {
     const bytes = new Uint8Array(3_000_000).map((_, i) => i * 11)
-    const part = { ...stored(bytes, [1_000_000, 3_000_000]), readNow: () => expect.fail('read') }
+    const part = { ...stored(bytes, [1_000_000, 3_000_000]), read: () => expect.fail('read') }
     expect(checksumOf(part, crc32)).toBe(crc32(bytes))
     expect(checksumIn(part, 1_000_000, 3_000_000, crc32)).toBe(crc32(bytes.subarray(1_000_000)))
   })

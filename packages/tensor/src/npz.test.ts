@@ -128,7 +128,7 @@ describe('npz', () => {
     ])
     const stored = (bytes: Uint8Array, store = new MemoryByteStore()) => {
       const file = store.reserve(bytes.length)
-      file.writeNow(bytes, 0)
+      file.write(bytes, 0)
       return { file, store }
     }
 

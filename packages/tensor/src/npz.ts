@@ -1,9 +1,9 @@
-import { type BytePart, type StoredBytes, stretchesOf } from '@hanse/contract'
+import type { BytePart } from '@hanse/contract'
 import { checksumIn, checksumOf } from './checksum.ts'
 import { type Crc32, crc32 as portableCrc32 } from './crc32.ts'
-import { encodeNpy, MAX_NPY_HEADER_BYTES, type NpyLayout, npyLayout, parseNpy } from './npy.ts'
-import { storedTensor } from './stored-tensor.ts'
-import { Tensor } from './tensor.ts'
+import { encodeNpy, MAX_NPY_HEADER_BYTES, npyLayout, parseNpy } from './npy.ts'
+import { bytesAt, MIN_STAYING_BYTES, type StayingArray, tensorsStaying } from './staying-arrays.ts'
+import type { Tensor } from './tensor.ts'
 import { TensorError } from './tensor-error.ts'
 
 /** What a reader of `.npz` files accepts. */
@@ -30,8 +30,6 @@ const END_BYTES = 22
 const MAX_COMMENT = 65_535
 /** Of as many entries as there can be, with names of a sane length. */
 const MAX_DIRECTORY = 16 * 1024 * 1024
-/** Shorter arrays are not worth reading them from a file again and again. */
-const MIN_STORED_BYTES = 64 * 1024
 const MAX_ZIP32 = 0xffffffff
 // 1980-01-01, the earliest date zip knows and the one NumPy writes.
 const EPOCH_DATE = 0x21
@@ -64,7 +62,7 @@ export function parseNpz(
   if (start === MAX_ZIP32 || start + byteLength > tailStart + end || byteLength > MAX_DIRECTORY)
     throw new TensorError('ERR_NPZ_FORMAT', '.npz directory lies outside the archive')
   const directory = viewOn(file, start, byteLength)
-  const tensors = new Map<string, Tensor | StoredArray>()
+  const tensors = new Map<string, Tensor | StayingArray>()
   let at = 0
   for (let i = 0; i < count; i++) {
     const entry = readEntry(directory, at)
@@ -81,7 +79,7 @@ export function parseNpz(
   }
   return file instanceof Uint8Array
     ? (tensors as Map<string, Tensor>) // only of a stored file are there others
-    : withStretches(file, tensors)
+    : tensorsStaying(file, tensors)
 }
 
 /**
@@ -138,19 +136,12 @@ interface Entry {
   readonly next: number
 }
 
-/** An array that stays in its file. */
-interface StoredArray extends NpyLayout {
-  /** Of the elements, in the file. */
-  readonly start: number
-  readonly byteLength: number
-}
-
 function readArray(
   file: BytePart,
   entry: Entry,
   directory: number,
   crc32: Crc32 | undefined,
-): Tensor | StoredArray {
+): Tensor | StayingArray {
   const start = startOf(file, entry, directory)
   if (crc32 !== undefined && checksumIn(file, start, start + entry.size, crc32) !== entry.crc)
     throw new TensorError(
@@ -161,40 +152,10 @@ function readArray(
   const head = bytesAt(file, start, Math.min(entry.size, MAX_NPY_HEADER_BYTES))
   const layout = npyLayout(head, entry.size)
   // What must be rearranged is, in memory.
-  if (entry.size < MIN_STORED_BYTES || layout.fortranOrder || layout.byteOrder === 'big')
+  if (entry.size < MIN_STAYING_BYTES || layout.fortranOrder || layout.byteOrder === 'big')
     return parseNpy(bytesAt(file, start, entry.size))
-  const { dataOffset } = layout
-  return { ...layout, start: start + dataOffset, byteLength: entry.size - dataOffset }
-}
-
-/** The arrays that stay share the file: it is released when all of them are, or at once if there are none. */
-function withStretches(
-  file: StoredBytes,
-  tensors: ReadonlyMap<string, Tensor | StoredArray>,
-): Map<string, Tensor> {
-  const staying = [...tensors.values()].filter(isStaying)
-  const stretches = stretchesOf(file, staying)
-  if (staying.length === 0) file.release()
-  let next = 0
-  return new Map(
-    [...tensors].map(([name, tensor]) => [
-      name,
-      tensor instanceof Tensor
-        ? tensor
-        : storedTensor(tensor.dtype, tensor.shape, stretches[next++]!),
-    ]),
-  )
-}
-
-function isStaying(tensor: Tensor | StoredArray): tensor is StoredArray {
-  return !(tensor instanceof Tensor)
-}
-
-function bytesAt(file: BytePart, start: number, byteLength: number): Uint8Array {
-  if (file instanceof Uint8Array) return file.subarray(start, start + byteLength)
-  const bytes = new Uint8Array(byteLength)
-  file.readNow(bytes, start)
-  return bytes
+  const { dtype, shape, dataOffset } = layout
+  return { dtype, shape, start: start + dataOffset, byteLength: entry.size - dataOffset }
 }
 
 function viewOn(file: BytePart, start: number, byteLength: number): DataView {

@@ -1,8 +1,11 @@
 import { readFileSync } from 'node:fs'
+import type { BytePart } from '@hanse/contract'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { MemoryByteStore } from '../../contract/test/memory-byte-store.ts'
 import type { DType } from './dtype.ts'
 import { parseSafetensors, writeSafetensors } from './safetensors.ts'
+import { storedElementsOf } from './stored-tensor.ts'
 import { Tensor, tensorBytes, tensorFromBytes } from './tensor.ts'
 import { TensorError } from './tensor-error.ts'
 
@@ -111,5 +114,54 @@ describe('safetensors', () => {
     const file = fileOf({ a: f32(0, 4), b: f32(4, 8) }, [0, 0, 0, 0, 0, 0, 0, 0])
     expect(() => parseSafetensors(file, { maxHeaderBytes: 10 })).toThrow(/over the limit of 10/)
     expect(() => parseSafetensors(file, { maxTensors: 0 })).toThrow(/over the limit of 0/)
+  })
+
+  describe('of a stored file', () => {
+    const long = new Tensor(
+      'float32',
+      [30_000],
+      Float32Array.from({ length: 30_000 }, (_, i) => i),
+    )
+    const short = new Tensor('int8', [3], Int8Array.of(1, -2, 3))
+    const file = writeSafetensors(
+      new Map([
+        ['long', long],
+        ['short', short],
+      ]),
+    )
+    const stored = (bytes: Uint8Array, store = new MemoryByteStore()) => {
+      const reserved = store.reserve(bytes.length)
+      reserved.write(bytes, 0)
+      return { reserved, store }
+    }
+
+    it('leaves long tensors there, until they are released', () => {
+      const { reserved, store } = stored(file)
+      const { tensors } = parseSafetensors(reserved, { framework: 'torch' })
+      expect(storedElementsOf(tensors.get('short')!)).toBeUndefined()
+      expect(tensors.get('short')?.data).toEqual(short.data)
+      expect(tensors.get('long')).toMatchObject({ framework: 'torch', shape: [30_000] })
+      expect(tensors.get('long')?.data).toEqual(long.data)
+      storedElementsOf(tensors.get('long')!)?.release()
+      expect(store.held).toBe(0)
+    })
+
+    it('refuses what it refuses in memory, for the same reasons', () => {
+      const outcome = (part: BytePart): string => {
+        try {
+          return [...parseSafetensors(part).tensors.keys()].join()
+        } catch (error) {
+          return error instanceof TensorError ? error.message : `unexpected: ${error}`
+        }
+      }
+      fc.assert(
+        fc.property(fc.nat(200), fc.integer({ min: 0, max: 255 }), (at, byte) => {
+          const changed = file.slice()
+          changed[at] = byte
+          expect(outcome(stored(changed).reserved)).toBe(outcome(changed))
+        }),
+        { numRuns: 200 },
+      )
+    })
   })
 })

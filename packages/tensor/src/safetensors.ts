@@ -1,5 +1,6 @@
 import { type BytePart, bytesOf } from '@hanse/contract'
 import { type DType, itemSize } from './dtype.ts'
+import { bytesAt, MIN_STAYING_BYTES, type StayingArray, tensorsStaying } from './staying-arrays.ts'
 import { elementsOf, tensorByteLength } from './stored-tensor.ts'
 import { elementCount, type Framework, type Tensor, tensorFromBytes } from './tensor.ts'
 import { TensorError } from './tensor-error.ts'
@@ -44,25 +45,27 @@ const TO_NAME: ReadonlyMap<DType, string> = new Map(TYPES.map(([name, dtype]) =>
 const RANK: ReadonlyMap<DType, number> = new Map(TYPES.map(([, dtype], rank) => [dtype, rank]))
 
 /**
- * Reads a whole file. Tensors are views on `bytes` where aligned. Tensor regions must cover the data
- * exactly, without gap or overlap, as the reference demands.
- * @throws {TensorError} `ERR_SAFETENSORS_FORMAT`, `ERR_SAFETENSORS_DTYPE`, `ERR_TENSOR_LIMIT`
+ * Reads a whole file. Tensors are views on `file` where aligned; the long ones of a file that is stored stay there, and
+ * release it when all of them are released. Tensor regions must cover the data exactly, without gap or overlap, as the
+ * reference demands.
+ * @throws {TensorError} `ERR_SAFETENSORS_FORMAT`, `ERR_SAFETENSORS_DTYPE`, `ERR_TENSOR_LIMIT`; a stored file is then
+ * the caller's
  */
 export function parseSafetensors(
-  bytes: Uint8Array,
+  file: BytePart,
   options: Partial<SafetensorsLimits> & { framework?: Framework } = {},
 ): Safetensors {
   const { maxHeaderBytes, maxTensors, framework } = { ...DEFAULT_LIMITS, ...options }
-  const start = headerEnd(bytes, maxHeaderBytes)
-  const header = headerJson(bytes.subarray(LENGTH_BYTES, start))
+  const start = headerEnd(file, maxHeaderBytes)
+  const header = headerJson(bytesAt(file, LENGTH_BYTES, start - LENGTH_BYTES))
   const names = Object.keys(header)
   if (names.length > maxTensors + 1)
     throw new TensorError(
       'ERR_TENSOR_LIMIT',
       `safetensors of ${names.length} tensors is over the limit of ${maxTensors}`,
     )
-  const data = bytes.subarray(start)
-  const tensors = new Map<string, Tensor>()
+  const dataBytes = file.byteLength - start
+  const found = new Map<string, Tensor | StayingArray>()
   const regions: (readonly [begin: number, end: number])[] = []
   let metadata = new Map<string, string>()
   for (const [name, value] of Object.entries(header)) {
@@ -70,14 +73,27 @@ export function parseSafetensors(
       metadata = readMetadata(value)
       continue
     }
-    const { dtype, shape, begin, end } = readInfo(name, value, data.length)
+    const { dtype, shape, begin, end } = readInfo(name, value, dataBytes)
     regions.push([begin, end])
-    tensors.set(
+    const byteLength = end - begin
+    const stays = !(file instanceof Uint8Array) && byteLength >= MIN_STAYING_BYTES
+    found.set(
       name,
-      tensorFromBytes(dtype, shape, data.subarray(begin, end), framework ? { framework } : {}),
+      stays
+        ? { dtype, shape, start: start + begin, byteLength }
+        : tensorFromBytes(
+            dtype,
+            shape,
+            bytesAt(file, start + begin, byteLength),
+            framework ? { framework } : {},
+          ),
     )
   }
-  checkCover(regions, data.length)
+  checkCover(regions, dataBytes)
+  const tensors =
+    file instanceof Uint8Array
+      ? (found as Map<string, Tensor>) // only of a stored file are there others
+      : tensorsStaying(file, found, framework)
   return { tensors, metadata }
 }
 
@@ -146,9 +162,10 @@ export function writeSafetensors(
   return out
 }
 
-function headerEnd(bytes: Uint8Array, maxHeaderBytes: number): number {
-  if (bytes.length < LENGTH_BYTES)
+function headerEnd(file: BytePart, maxHeaderBytes: number): number {
+  if (file.byteLength < LENGTH_BYTES)
     throw new TensorError('ERR_SAFETENSORS_FORMAT', 'safetensors data ends inside its length')
+  const bytes = bytesAt(file, 0, LENGTH_BYTES)
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true)
   if (length > BigInt(maxHeaderBytes))
     throw new TensorError(
@@ -156,7 +173,7 @@ function headerEnd(bytes: Uint8Array, maxHeaderBytes: number): number {
       `safetensors header of ${length} bytes is over the limit of ${maxHeaderBytes}`,
     )
   const end = LENGTH_BYTES + Number(length)
-  if (end > bytes.length)
+  if (end > file.byteLength)
     throw new TensorError('ERR_SAFETENSORS_FORMAT', 'safetensors data ends inside its header')
   return end
 }

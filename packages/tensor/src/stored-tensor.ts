@@ -22,7 +22,7 @@ export function storedTensor(
   let fetched: WeakRef<TypedArray> | undefined
   const fetch = (): TypedArray => {
     const bytes = new Uint8Array(elements.byteLength)
-    elements.readNow(bytes, 0)
+    elements.read(bytes, 0)
     const { data } = tensorFromBytes(dtype, shape, bytes)
     fetched = new WeakRef(data)
     return data
@@ -58,11 +58,11 @@ export function elementsOf(tensor: Tensor): BytePart {
 }
 
 /** Writes a tensor's elements to `store`. @returns it without them in memory */
-export async function storeTensor(tensor: Tensor, store: ByteStore): Promise<Tensor> {
+export function storeTensor(tensor: Tensor, store: ByteStore): Tensor {
   const bytes = tensorBytes(tensor)
   const elements = store.reserve(bytes.length)
   try {
-    await elements.write(bytes, 0)
+    elements.write(bytes, 0)
   } catch (error) {
     elements.release()
     throw error

@@ -66,13 +66,13 @@ describe('downloads with a store', () => {
 
   it('are sent from a store without being in memory, in chunks that cross its parts', async () => {
     const source = new MemoryByteStore().reserve(LONG)
-    source.writeNow(CONTENT, 0)
+    source.write(CONTENT, 0)
     const reads: number[] = []
     const watched: StoredBytes = {
       ...source,
-      readNow(target, offset) {
+      read(target, offset) {
         reads.push(target.length)
-        source.readNow(target, offset)
+        source.read(target, offset)
       },
     }
     const head = bytes(100)

@@ -288,7 +288,7 @@ export class OutgoingStream {
     for (const part of parts) {
       const room = buffer.subarray(used, used + part.byteLength)
       if (part instanceof Uint8Array) room.set(part)
-      else part.readNow(room, 0)
+      else part.read(room, 0)
       used += part.byteLength
     }
     return { parts: [buffer.subarray(0, bytes)], buffer }

@@ -71,9 +71,9 @@ export class PartList {
     const expected = this.#expected
     if (stored === undefined || expected === undefined) return
     const head = new Uint8Array(Math.min(this.#length, SMALL_BYTES))
-    stored.readNow(head, 0)
+    stored.read(head, 0)
     const whole = this.#room(expected, head)
-    stored.readNow(whole.subarray(0, this.#length), 0)
+    stored.read(whole.subarray(0, this.#length), 0)
     stored.release()
     this.#stored = undefined
     this.#whole = whole
@@ -86,7 +86,7 @@ export class PartList {
   push(chunk: Uint8Array, release?: () => void): void {
     const { length } = chunk
     if (this.#stored !== undefined) {
-      this.#stored.writeNow(chunk, this.#length)
+      this.#stored.write(chunk, this.#length)
       release?.()
     } else if (this.#whole !== undefined) {
       this.#whole.set(chunk, this.#length)

@@ -195,9 +195,7 @@ describe('ContributionStore', () => {
     const stores = createContributionStores({ log: silentLogger, arrays }, { memoryBytes: 100 })
     const store = stores.create()
     const stored = await Promise.all(
-      sites.map(async ({ site, w, b }) =>
-        contribution(site, { w: await storeTensor(w, arrays), b }),
-      ),
+      sites.map(async ({ site, w, b }) => contribution(site, { w: storeTensor(w, arrays), b })),
     )
     const mean = await meanOf(stored.reverse(), store)
     expect(arrays.held).toBe(4)

@@ -352,18 +352,23 @@ async function meanOf(
   const dtype = types.reduce((a, b) => commonDType(a, b, first.framework))
   const count = elementCount(first.shape)
   const out = meanOutput(dtype, count, arrays)
-  const blocks = new BlockReader(parts, dtype, Math.min(count, BLOCK_ELEMENTS))
+  const scratch = new Uint8Array(
+    parts.some(({ param }) => isStored(param.data))
+      ? Math.min(count, BLOCK_ELEMENTS) * WIDEST_ELEMENT
+      : 0,
+  )
   let sum = new WeightedSum(dtype, Math.min(count, BLOCK_ELEMENTS))
   for (let start = 0; start < count; start += BLOCK_ELEMENTS) {
     const length = Math.min(BLOCK_ELEMENTS, count - start)
     if (start > 0 && length < BLOCK_ELEMENTS) sum = new WeightedSum(dtype, length)
     else sum.reset()
-    for await (const { own, values, weight, isFetched } of blocks.read(start, length)) {
-      sum.add(own, values, weight, options)
-      // Waiting for the disk gave others their turn.
-      if (!isFetched) await breather.worked(length)
+    for (const { entry, param } of parts) {
+      const own = param.tensor?.dtype ?? dtype
+      const values = await readBlock(entry, param, own, start, length, scratch)
+      sum.add(own, values, entry.weight, options)
+      await breather.worked(length)
     }
-    await out.take(sum, start, length)
+    out.take(sum, start, length)
   }
   return out.tensor(first.shape, first.framework === 'numpy' ? undefined : first.framework)
 }
@@ -376,10 +381,10 @@ function meanOutput(dtype: DType, count: number, arrays: ByteStore | undefined) 
     const block = allocate(dtype, Math.min(count, BLOCK_ELEMENTS))
     const lanes = lanesOf(dtype)
     return {
-      async take(sum: WeightedSum, start: number, length: number): Promise<void> {
+      take(sum: WeightedSum, start: number, length: number): void {
         const values = block.subarray(0, length * lanes)
         sum.meanInto(values)
-        await elements.write(tensorBytes(new Tensor(dtype, [length], values)), start * size)
+        elements.write(tensorBytes(new Tensor(dtype, [length], values)), start * size)
       },
       tensor: (shape: readonly number[], framework?: Framework) =>
         storedTensor(dtype, shape, elements, framework),
@@ -388,7 +393,7 @@ function meanOutput(dtype: DType, count: number, arrays: ByteStore | undefined) 
   const out = allocate(dtype, count)
   const lanes = lanesOf(dtype)
   return {
-    async take(sum: WeightedSum, start: number, length: number): Promise<void> {
+    take(sum: WeightedSum, start: number, length: number): void {
       sum.meanInto(out.subarray(start * lanes, (start + length) * lanes))
     },
     tensor: (shape: readonly number[], framework?: Framework) =>
@@ -396,47 +401,10 @@ function meanOutput(dtype: DType, count: number, arrays: ByteStore | undefined) 
   }
 }
 
-/** Reads one block of all contributions after the other; the next is on its way while one is used. */
-class BlockReader {
-  readonly #parts: readonly { readonly entry: Entry; readonly param: Param }[]
-  readonly #dtype: DType
-  /** Taken in turns by blocks that are stored. */
-  readonly #scratch: readonly [Uint8Array, Uint8Array]
-
-  /** @param dtype of the result, for parts that have none of their own */
-  constructor(
-    parts: readonly { readonly entry: Entry; readonly param: Param }[],
-    dtype: DType,
-    blockElements: number,
-  ) {
-    const bytes = parts.some(({ param }) => isStored(param.data))
-      ? blockElements * WIDEST_ELEMENT
-      : 0
-    this.#parts = parts
-    this.#dtype = dtype
-    this.#scratch = [new Uint8Array(bytes), new Uint8Array(bytes)]
-  }
-
-  /** In the order of the contributions; `values` are borrowed until the next but one is asked for. */
-  async *read(start: number, length: number) {
-    let next = this.#readPart(0, start, length)
-    for (const [i, { entry, param }] of this.#parts.entries()) {
-      const values = await next
-      if (i + 1 < this.#parts.length) next = this.#readPart(i + 1, start, length)
-      // Looked at in the next turn, unless adding fails first.
-      next.catch(() => {})
-      const own = param.tensor?.dtype ?? this.#dtype
-      yield { own, values, weight: entry.weight, isFetched: isStored(param.data) }
-    }
-  }
-
-  #readPart(index: number, start: number, length: number): Promise<TypedArray> {
-    const { entry, param } = this.#parts[index]! // within the list
-    const scratch = this.#scratch[index % 2 === 0 ? 0 : 1]
-    return readBlock(entry, param, param.tensor?.dtype ?? this.#dtype, start, length, scratch)
-  }
-}
-
+/**
+ * Some elements of a contribution; those that are stored come into `scratch`, at once: the file's pages are in memory
+ * mostly, and a thread that waits for them costs more than the copy.
+ */
 async function readBlock(
   { spool }: Entry,
   { data }: Param,
@@ -449,7 +417,7 @@ async function readBlock(
   if (ArrayBuffer.isView(data)) return data.subarray(start * lanes, (start + length) * lanes)
   if (isStored(data)) {
     const bytes = scratch.subarray(0, length * itemSize(dtype))
-    await data.read(bytes, start * itemSize(dtype))
+    data.read(bytes, start * itemSize(dtype))
     return tensorFromBytes(dtype, [length], bytes).data
   }
   if (spool === undefined) throw new LearningError('ERR_ROUND', 'a contribution has lost its spool')

@@ -1,3 +1,4 @@
+import type { BytePart } from '@hanse/contract'
 import { type FobsCodec, FobsError, type ReferenceKind, shapeError } from '@hanse/fobs'
 import { encodeSafetensors, parseSafetensors, Tensor } from '@hanse/tensor'
 import { readArrayData, writeArrayData } from './ndarray.ts'
@@ -14,7 +15,8 @@ export const torchReference: ReferenceKind = {
       throw new FobsError('ERR_FOBS_ENCODE', `item ${id} is no tensor`)
     return encodeSafetensors(new Map([[id, value]]))
   },
-  decodeItem: (bytes) => parseSafetensors(bytes, { framework: 'torch' }).tensors,
+  decodeItem: readItems,
+  decodeStoredItem: readItems,
 }
 
 /** `torch.Tensor` as a `Tensor` of framework `torch`: a view on the payload where it is aligned. */
@@ -37,4 +39,8 @@ export const torchTensorCodec: FobsCodec<Tensor> = {
       encodeSafetensors(new Map([[NATIVE_NAME, tensor]])),
     )
   },
+}
+
+function readItems(piece: BytePart): Map<string, Tensor> {
+  return parseSafetensors(piece, { framework: 'torch' }).tensors
 }

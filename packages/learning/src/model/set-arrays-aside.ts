@@ -23,7 +23,7 @@ export function setArraysAside(store: ByteStore, log: Logger) {
     const moved = new Map<string, Tensor>()
     try {
       for (const [name, tensor] of tensors)
-        moved.set(name, isLong(tensor) ? await storeTensor(tensor, store) : inOwnMemory(tensor))
+        moved.set(name, isLong(tensor) ? storeTensor(tensor, store) : inOwnMemory(tensor))
       return moved
     } catch (error) {
       for (const [name, tensor] of moved)

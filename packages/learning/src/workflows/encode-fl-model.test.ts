@@ -26,7 +26,7 @@ it('writes stored arrays as others', async () => {
   ])
   const stored = new Map(params)
   for (const name of ['long', 'torch', 'short'])
-    stored.set(name, await storeTensor(params.get(name)!, store))
+    stored.set(name, storeTensor(params.get(name)!, store))
   const model = { meta: new Map([['round', 3]]), currentRound: 3 }
   expect(
     bytesOf(encodeFLModel({ ...model, params: stored })).equals(

@@ -196,7 +196,7 @@ describe('toTrainerModel', () => {
 
   it('leaves arrays in their store when they become tensors of PyTorch', () => {
     const elements = new MemoryByteStore(0).reserve(4)
-    elements.writeNow(Uint8Array.of(0, 0, 128, 63), 0)
+    elements.write(Uint8Array.of(0, 0, 128, 63), 0)
     const w = storedTensor('float32', [1], elements)
     const model = fromTrainerModel({ params: { w }, paramsType: 'FULL' }, 'torch')
     const given = model.params?.get('w') as Tensor // as it was given

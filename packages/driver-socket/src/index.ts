@@ -8,6 +8,7 @@ export { connectError, explainNetwork, explainTls, lostError } from './explain-e
 export { FrameSplitter } from './frame-splitter.ts'
 export { checkScheme, type LinkAddress, parseAddress } from './link-address.ts'
 export { lookupName } from './lookup-name.ts'
+export { readChunks } from './read-chunks.ts'
 export {
   type RefusedHandshake,
   type SocketComponents,

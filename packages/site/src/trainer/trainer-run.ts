@@ -1,4 +1,3 @@
-import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import {
   ClientError,
@@ -16,7 +15,8 @@ import {
   type TrainerModel,
   type TrainerWelcome,
 } from '@hanse/client/core'
-import { type ByteStore, type Clock, releaseMemory } from '@hanse/contract'
+import type { ByteStore, Clock } from '@hanse/contract'
+import { readChunks } from '@hanse/driver-socket'
 import type { ConfinedProcess, ProcessExit } from '@hanse/launcher-process'
 import { failedInSetup } from '@hanse/launcher-process'
 
@@ -181,14 +181,9 @@ export class TrainerRun {
   }
 
   async #read(pipe: Duplex): Promise<void> {
-    // A socket makes a new buffer for every read; other streams may pass on what somebody else still holds.
-    const ownsChunks = pipe instanceof Socket
     const decoder = new FrameDecoder(this.#options.frameLimits, this.#components.arrays)
     try {
-      for await (const chunk of pipe as AsyncIterable<Uint8Array>) {
-        this.#takeAll(decoder.push(chunk))
-        if (ownsChunks) releaseMemory(chunk)
-      }
+      await readChunks(pipe, (chunk) => this.#takeAll(decoder.push(chunk)))
     } catch (error) {
       // A broken pipe is the end of the process, which says more.
       if (error instanceof ClientError) this.#violation(error.message, error)

@@ -1,8 +1,14 @@
 import { type Clock, TransportError } from '@hanse/contract'
+import { frameMemory } from '@hanse/driver-socket'
 import type { WebSocket } from 'ws'
 
-/** Longer frames leave in pieces, as fragments of one message; each that is out counts as progress. */
-const PIECE_BYTES = 256 * 1024
+/**
+ * Longer frames leave in pieces, as fragments of one message, which cost the receiver a copy; each that is out counts as
+ * progress. The chunk of a stream and its headers are one piece.
+ */
+const PIECE_BYTES = 1024 * 1024 + 64 * 1024
+/** Bytes in flight from which on further pieces wait, so that control frames get between. */
+const IN_FLIGHT_BYTES = 256 * 1024
 
 interface QueuedFrame {
   readonly parts: readonly Uint8Array[]
@@ -96,23 +102,25 @@ export class MessageQueue {
   }
 
   #pump(): void {
-    while (this.#inFlightBytes < PIECE_BYTES && this.#failure === undefined) {
+    while (this.#inFlightBytes < IN_FLIGHT_BYTES && this.#failure === undefined) {
       const frame = this.#waiting[0]
       if (frame === undefined) return
-      const piece = takePiece(frame)
+      const { bytes, isOurs } = takePiece(frame)
+      const { length } = bytes
       const isLast = frame.left === 0
       if (isLast) {
         this.#waiting.shift()
         this.#leaving.push(frame)
       }
-      this.#inFlightBytes += piece.length
+      this.#inFlightBytes += length
       this.#stalled ??= this.#watch()
       this.#websocket.send(
-        piece,
+        bytes,
         { binary: true, compress: false, fin: isLast },
         (error?: Error | null) => {
+          if (isOurs) frameMemory.giveBack(bytes)
           // What ended the link is told by its events; they fail this queue.
-          if (error === undefined || error === null) this.#left(piece.length, isLast)
+          if (error === undefined || error === null) this.#left(length, isLast)
         },
       )
     }
@@ -153,8 +161,8 @@ export class MessageQueue {
   }
 }
 
-/** The next piece of a frame: a view where it lies in one part, else joined. */
-function takePiece(frame: QueuedFrame): Uint8Array {
+/** The next piece of a frame: a view where it lies in one part, else joined, in memory that we are to give back. */
+function takePiece(frame: QueuedFrame): { readonly bytes: Uint8Array; readonly isOurs: boolean } {
   frame.begun = true
   const views: Uint8Array[] = []
   let bytes = 0
@@ -170,5 +178,12 @@ function takePiece(frame: QueuedFrame): Uint8Array {
   }
   frame.left -= bytes
   const [only] = views
-  return only !== undefined && views.length === 1 ? only : Buffer.concat(views, bytes)
+  if (only !== undefined && views.length === 1) return { bytes: only, isOurs: false }
+  const joined = frameMemory.takeSpare(bytes) ?? frameMemory.take(bytes)
+  let at = 0
+  for (const view of views) {
+    joined.set(view, at)
+    at += view.length
+  }
+  return { bytes: joined, isOurs: true }
 }

@@ -4,6 +4,7 @@ import {
   type Clock,
   type Connection,
   type ConnectionInfo,
+  releaseMemory,
   TransportError,
 } from '@hanse/contract'
 import { lostError, type SocketLimits } from '@hanse/driver-socket'
@@ -127,6 +128,11 @@ export class WebSocketConnection implements Connection {
     this.#receiver = receiver
     this.#deliver()
     return this.#over.promise
+  }
+
+  /** A message is memory of its own, joined from what came; a short one may share it, and is left alone. */
+  release(frame: Uint8Array): void {
+    releaseMemory(frame)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,6 +5,7 @@ export { describeSocket, type SocketDescription, tuneSocket } from './describe-s
 export type { Detour } from './detour.ts'
 export { type DialOptions, dialSocket } from './dial-socket.ts'
 export { connectError, explainNetwork, explainTls, lostError } from './explain-error.ts'
+export { frameMemory } from './frame-memory.ts'
 export { FrameSplitter } from './frame-splitter.ts'
 export { checkScheme, type LinkAddress, parseAddress } from './link-address.ts'
 export { lookupName } from './lookup-name.ts'

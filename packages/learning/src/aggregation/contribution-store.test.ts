@@ -205,6 +205,17 @@ describe('ContributionStore', () => {
     expect(bitsOf(mean.params)).toEqual(bitsOf(expected.params))
   })
 
+  it('says what does not fit when a mean cannot be written, and keeps nothing of it', async () => {
+    const arrays = new MemoryByteStore()
+    await using store = createContributionStores({ log: silentLogger, arrays }).create()
+    await store.add(contribution('a', { w: new Tensor('float32', [1000], new Float32Array(1000)) }))
+    arrays.roomBytes = 100
+    await expect(store.mean()).rejects.toThrow(
+      'the mean of 1 MB does not fit on the disk beside the contributions: no space left',
+    )
+    expect(arrays.held).toBe(0)
+  })
+
   it('lets other work have its turn during a long sum', async () => {
     const store = setUp().create()
     const big = new Tensor('float32', [3_000_000], new Float32Array(3_000_000))

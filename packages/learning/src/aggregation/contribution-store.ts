@@ -1,4 +1,4 @@
-import type { ByteStore, Logger, StoredBytes } from '@hanse/contract'
+import { type ByteStore, type Logger, messageOf, type StoredBytes } from '@hanse/contract'
 import type { FobsValue } from '@hanse/fobs'
 import {
   allocate,
@@ -384,7 +384,17 @@ function meanOutput(dtype: DType, count: number, arrays: ByteStore | undefined) 
       take(sum: WeightedSum, start: number, length: number): void {
         const values = block.subarray(0, length * lanes)
         sum.meanInto(values)
-        elements.write(tensorBytes(new Tensor(dtype, [length], values)), start * size)
+        try {
+          elements.write(tensorBytes(new Tensor(dtype, [length], values)), start * size)
+        } catch (cause) {
+          elements.release()
+          throw new LearningError(
+            'ERR_ROUND',
+            `the mean of ${megabytes(count * size)} does not fit on the disk beside the contributions: ${messageOf(cause)}; the server's disk must hold the models of a round`,
+            {},
+            { cause },
+          )
+        }
       },
       tensor: (shape: readonly number[], framework?: Framework) =>
         storedTensor(dtype, shape, elements, framework),
@@ -423,4 +433,8 @@ async function readBlock(
   if (spool === undefined) throw new LearningError('ERR_ROUND', 'a contribution has lost its spool')
   const size = itemSize(dtype)
   return tensorFromBytes(dtype, [length], await spool.read(data + start * size, length * size)).data
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / MIB)} MB`
 }

@@ -1,7 +1,7 @@
 import { releaseMemory } from '@hanse/contract'
 import { type FrameMemory, frameMemory } from './frame-memory.ts'
 
-/** What bytes are read into whose place is not known yet; of all connections: nobody reads there while another looks. */
+/** What bytes are read into whose place is not known yet. Of all connections: nothing is left there when others run. */
 const LOBBY = new Uint8Array(64 * 1024)
 /** Bytes are joined as they come only once this part of them is there: memory is not had for mere claims. */
 const GATHER_SHARE = 1 / 8
@@ -76,10 +76,12 @@ export class ChunkQueue {
     this.#gather()
   }
 
-  /** Others may read into the last {@link space} from now on. */
+  /** From now on others may read into the last {@link space}. */
   keep(): void {
     const last = this.#chunks.at(-1)
-    if (last !== undefined) ownBytes(last)
+    if (last?.isBorrowed !== true) return
+    last.bytes = last.bytes.slice()
+    last.isBorrowed = false
   }
 
   /** The first `count` bytes as an unsigned big-endian number; there have to be as many, and none expected. */
@@ -101,12 +103,15 @@ export class ChunkQueue {
     this.#gather()
   }
 
-  /** Takes out `length` bytes, of which there have to be as many: a view on their chunk, joined if they span several. */
+  /**
+   * Takes out `length` bytes, of which there have to be as many: a view on their chunk, joined if they span several.
+   * Nothing is left in the lobby then: whoever gets the bytes may do what makes other connections read.
+   */
   take(length: number): Uint8Array {
     this.#wanted = 0
     const first = this.#chunks[0]
     if (this.#joined === undefined && first !== undefined && first.bytes.length >= length) {
-      ownBytes(first)
+      this.keep()
       const { bytes } = first
       this.#length -= length
       if (bytes.length === length) this.#chunks.shift()
@@ -121,6 +126,7 @@ export class ChunkQueue {
     this.#joined = undefined
     this.#filled = 0
     this.#length -= length
+    this.keep()
     return joined
   }
 
@@ -159,10 +165,4 @@ export class ChunkQueue {
     }
     this.#chunks.splice(0, used)
   }
-}
-
-function ownBytes(chunk: Chunk): void {
-  if (!chunk.isBorrowed) return
-  chunk.bytes = chunk.bytes.slice()
-  chunk.isBorrowed = false
 }

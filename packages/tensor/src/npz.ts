@@ -16,7 +16,7 @@ export interface NpzLimits {
 export interface NpzOptions {
   /** Default: the one of this package, in JavaScript. */
   readonly crc32?: Crc32 | undefined
-  /** Default true. Else zeros are written in their place, and whatever stands there is read: for links that protect bytes. */
+  /** Default true. Else zeros are written in their place, and whatever stands there is read: for who trusts the way. */
   readonly checksums?: boolean | undefined
 }
 

@@ -198,7 +198,7 @@ async function decodeBody(
       refId,
       {
         kind: 'items',
-        // The link protects every byte already.
+        // Links protect bytes from accidents already; against attackers a CRC is nothing.
         checksums: false,
         // What was said in confidence is fetched in confidence; a third cell's key may not be known to us.
         secure: secure && fqcn === origin,

@@ -2,11 +2,10 @@
 // proofs that cover that much. The same commands and answers as stock/stock_cells.py, one JSON object a line.
 import { createInterface } from 'node:readline'
 import { setFlagsFromString } from 'node:v8'
-import { crc32 } from 'node:zlib'
 import { type Cell, createCell, type PeerLink } from '@hanse/cellnet'
 import { tcp } from '@hanse/driver-tcp'
 import { coreCodecs, createFobsRegistry } from '@hanse/fobs'
-import { createLearningCodecs } from '@hanse/learning'
+import { learningCodecs } from '@hanse/learning'
 import { createFrameKeyShare, type Identity } from '@hanse/pki'
 import { loadKit } from '@hanse/provision'
 import { Tensor } from '@hanse/tensor'
@@ -27,7 +26,7 @@ function say(line: object): void {
 function openCell(name: string, identity: Identity): Cell {
   return createCell(
     name,
-    { drivers: [tcp()], registry: createFobsRegistry(coreCodecs, createLearningCodecs({ crc32 })) },
+    { drivers: [tcp()], registry: createFobsRegistry(coreCodecs, learningCodecs) },
     { ownName: identity.name, identities: new Map([['server', SERVER_NAME]]) },
   )
 }

@@ -48,7 +48,6 @@ export {
 export { resolveVariables, type VariableSources } from './catalogue/resolve-variables.ts'
 export { type StandardComponents, standardComponents } from './catalogue/standard-components.ts'
 export {
-  createLearningCodecs,
   edgeCodecs,
   heCodecs,
   learningCodecs,

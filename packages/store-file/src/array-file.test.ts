@@ -54,6 +54,17 @@ describe('the file of arrays', () => {
     expect(upTo(100)).toEqual({ offset: 30, crc: crc32(bytes.subarray(0, 30)) })
   })
 
+  it('notes checksums of one use only, in the same room', async () => {
+    await using file = await openArrayFile(folder)
+    const means = file.apart()
+    means.reserve(10).checksumUpTo?.(10)
+    const [mean, contribution] = [means.reserve(10), file.reserve(10)]
+    for (const elements of [mean, contribution]) elements.write(new Uint8Array(10), 0)
+    expect(mean.checksumUpTo?.(10)?.offset).toBe(10)
+    expect(contribution.checksumUpTo?.(10)?.offset).toBe(0)
+    expect(file.fileBytes).toBe(3 * 4096)
+  })
+
   it('refuses to read or write outside of an array, or after it was given up', async () => {
     await using file = await openArrayFile(folder)
     const elements = file.reserve(10)

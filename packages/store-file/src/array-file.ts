@@ -14,6 +14,8 @@ export interface ArrayFileOptions {
 export interface ArrayFile extends ByteStore, AsyncDisposable {
   /** Length of the file so far: room that is given back is used again. */
   readonly fileBytes: number
+  /** The same file for arrays of another use, of which other checksums will be asked for: see {@link Checksums}. */
+  apart(): ByteStore
 }
 
 /**
@@ -32,19 +34,22 @@ export async function openArrayFile(
   const file = await open(path, 'wx+', 0o600)
   await unlink(path)
   const room = new Room()
-  const checksums = { areNoted: false }
   const forgotten = new FinalizationRegistry<Holding>((holding) => holding.release())
-  return {
+  const storeFor = (checksums: Checksums): ByteStore => ({
     minBytes,
-    get fileBytes() {
-      return room.end
-    },
     reserve(byteLength) {
       const holding = new Holding(room, byteLength)
       const elements = new Elements(file, holding, checksums)
       forgotten.register(elements, holding)
       return elements
     },
+  })
+  return {
+    ...storeFor({ areNoted: false }),
+    get fileBytes() {
+      return room.end
+    },
+    apart: () => storeFor({ areNoted: false }),
     [Symbol.asyncDispose]: () => file.close(),
   }
 }
@@ -83,7 +88,7 @@ interface Checked {
   readonly crc: number
 }
 
-/** Of a whole file: checksums are noted while writing once somebody asked for one, since others will be asked for. */
+/** Of arrays of one use: checksums are noted while writing once one was asked for, since others will be, too. */
 interface Checksums {
   areNoted: boolean
 }

@@ -1,5 +1,5 @@
 import { type BytePart, blocksOf, type StoredBytes, stretchOf } from '@hanse/contract'
-import type { Crc32 } from './crc32.ts'
+import { crc32 } from './crc32.ts'
 
 /** CRC-32's polynomial, and numbers of its field: the highest bit is x⁰. */
 const POLYNOMIAL = 0xedb88320
@@ -14,26 +14,26 @@ const BYTE_POWERS = (() => {
 /**
  * The checksum of bytes that follow those of checksum `previous`; what a store knows of its bytes is not read again.
  */
-export function checksumOf(part: BytePart, crc32: Crc32, previous = 0): number {
+export function checksumOf(part: BytePart, previous = 0): number {
   if (part instanceof Uint8Array) return crc32(part, previous)
-  const own = checksumBetween(part, 0, part.byteLength, crc32)
+  const own = checksumBetween(part, 0, part.byteLength)
   return (followedBy(previous, part.byteLength) ^ own) >>> 0
 }
 
 /** The checksum of the bytes from `start` to before `end`. */
-export function checksumIn(part: BytePart, start: number, end: number, crc32: Crc32): number {
+export function checksumIn(part: BytePart, start: number, end: number): number {
   return part instanceof Uint8Array
     ? crc32(part.subarray(start, end))
-    : checksumBetween(part, start, end, crc32)
+    : checksumBetween(part, start, end)
 }
 
-function checksumBetween(stored: StoredBytes, start: number, end: number, crc32: Crc32): number {
+function checksumBetween(stored: StoredBytes, start: number, end: number): number {
   // A checksum of more bytes is that of fewer, moved on, plus that of the rest.
-  const before = checksumUpTo(stored, start, crc32)
-  return (followedBy(before, end - start) ^ checksumUpTo(stored, end, crc32)) >>> 0
+  const before = checksumUpTo(stored, start)
+  return (followedBy(before, end - start) ^ checksumUpTo(stored, end)) >>> 0
 }
 
-function checksumUpTo(stored: StoredBytes, end: number, crc32: Crc32): number {
+function checksumUpTo(stored: StoredBytes, end: number): number {
   const known = stored.checksumUpTo?.(end) ?? { offset: 0, crc: 0 }
   let { crc } = known
   if (known.offset === end) return crc

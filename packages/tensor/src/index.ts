@@ -6,7 +6,6 @@ export {
   weightedMean,
 } from './arithmetic.ts'
 export { bfloat16ToNumber, numberToBfloat16 } from './bfloat16.ts'
-export { type Crc32, crc32 } from './crc32.ts'
 export {
   allocate,
   arrayOver,

@@ -1,6 +1,6 @@
 import type { BytePart } from '@hanse/contract'
 import { checksumIn, checksumOf } from './checksum.ts'
-import { type Crc32, crc32 as portableCrc32 } from './crc32.ts'
+import { crc32 } from './crc32.ts'
 import { encodeNpy, MAX_NPY_HEADER_BYTES, npyLayout, parseNpy } from './npy.ts'
 import { bytesAt, MIN_STAYING_BYTES, type StayingArray, tensorsStaying } from './staying-arrays.ts'
 import type { Tensor } from './tensor.ts'
@@ -14,8 +14,6 @@ export interface NpzLimits {
 
 /** What reading and writing `.npz` files can be given. */
 export interface NpzOptions {
-  /** Default: the one of this package, in JavaScript. */
-  readonly crc32?: Crc32 | undefined
   /** Default true. Else zeros are written in their place, and whatever stands there is read: for who trusts the way. */
   readonly checksums?: boolean | undefined
 }
@@ -46,8 +44,7 @@ export function parseNpz(
   file: BytePart,
   options: Partial<NpzLimits> & NpzOptions = {},
 ): Map<string, Tensor> {
-  const { maxEntries, checksums = true, ...native } = { ...DEFAULT_LIMITS, ...options }
-  const crc32 = checksums ? (native.crc32 ?? portableCrc32) : undefined
+  const { maxEntries, checksums = true } = { ...DEFAULT_LIMITS, ...options }
   const tailStart = Math.max(0, file.byteLength - END_BYTES - MAX_COMMENT)
   const tail = viewOn(file, tailStart, file.byteLength - tailStart)
   const end = findEnd(tail)
@@ -75,7 +72,7 @@ export function parseNpz(
     const name = entry.name.slice(0, -4)
     if (tensors.has(name))
       throw new TensorError('ERR_NPZ_FORMAT', `.npz has two entries "${name.slice(0, 80)}"`)
-    tensors.set(name, readArray(file, entry, start, crc32))
+    tensors.set(name, readArray(file, entry, start, checksums))
   }
   return file instanceof Uint8Array
     ? (tensors as Map<string, Tensor>) // only of a stored file are there others
@@ -89,7 +86,7 @@ export function parseNpz(
  */
 export function encodeNpz(
   tensors: Iterable<readonly [name: string, tensor: Tensor]>,
-  { crc32 = portableCrc32, checksums = true }: NpzOptions = {},
+  { checksums = true }: NpzOptions = {},
 ): BytePart[] {
   const parts: BytePart[] = []
   const directory: Uint8Array[] = []
@@ -98,7 +95,7 @@ export function encodeNpz(
     const [header, data] = encodeNpy(tensor)
     const fields = {
       name: new TextEncoder().encode(`${name}.npy`),
-      crc: checksums ? checksumOf(data, crc32, crc32(header)) : 0,
+      crc: checksums ? checksumOf(data, crc32(header)) : 0,
       size: header.length + data.byteLength,
       offset,
     }
@@ -140,10 +137,10 @@ function readArray(
   file: BytePart,
   entry: Entry,
   directory: number,
-  crc32: Crc32 | undefined,
+  checksums: boolean,
 ): Tensor | StayingArray {
   const start = startOf(file, entry, directory)
-  if (crc32 !== undefined && checksumIn(file, start, start + entry.size, crc32) !== entry.crc)
+  if (checksums && checksumIn(file, start, start + entry.size) !== entry.crc)
     throw new TensorError(
       'ERR_NPZ_FORMAT',
       `.npz entry "${entry.name.slice(0, 80)}" has a wrong checksum`,

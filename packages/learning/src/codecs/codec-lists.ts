@@ -1,13 +1,7 @@
 import type { AnyFobsCodec } from '@hanse/fobs'
-import type { NpzOptions } from '@hanse/tensor'
 import { ckksVectorCodec } from './ckks-vector.ts'
 import { dxoObjectCodec, flModelObjectCodec } from './model-objects.ts'
-import {
-  createNdarrayCodec,
-  createNumpyReference,
-  numpyReference,
-  relayedArrayCodec,
-} from './ndarray.ts'
+import { ndarrayCodec, relayedArrayCodec } from './ndarray.ts'
 import { numpyScalarCodecs } from './numpy-scalar.ts'
 import { statisticsCodecs } from './statistics.ts'
 import { torchTensorCodec } from './torch-tensor.ts'
@@ -17,7 +11,7 @@ import { torchTensorCodec } from './torch-tensor.ts'
 
 /** NumPy arrays, in the message or by reference, and scalars. */
 export const numpyCodecs: readonly AnyFobsCodec[] = Object.freeze([
-  createNdarrayCodec(numpyReference),
+  ndarrayCodec,
   ...numpyScalarCodecs,
 ])
 
@@ -46,13 +40,3 @@ export const learningCodecs: readonly AnyFobsCodec[] = Object.freeze([
   ...modelObjectCodecs,
   ...statisticsCodecs,
 ])
-
-/** {@link learningCodecs} with what a process can do faster than JavaScript, such as Node's `zlib.crc32`. */
-export function createLearningCodecs(options: NpzOptions): readonly AnyFobsCodec[] {
-  const ndarrayCodec = createNdarrayCodec(createNumpyReference(options))
-  return Object.freeze(
-    learningCodecs.map((codec) =>
-      codec.typeName === ndarrayCodec.typeName ? ndarrayCodec : codec,
-    ),
-  )
-}

@@ -1,6 +1,5 @@
 export { CkksVector } from './ckks-vector.ts'
 export {
-  createLearningCodecs,
   heCodecs,
   learningCodecs,
   modelObjectCodecs,

@@ -12,51 +12,37 @@ import {
   type ReferenceKind,
   shapeError,
 } from '@hanse/fobs'
-import { encodeNpy, encodeNpz, type NpzOptions, parseNpy, parseNpz, Tensor } from '@hanse/tensor'
+import { encodeNpy, encodeNpz, parseNpy, parseNpz, Tensor } from '@hanse/tensor'
 import { RawArray } from './raw-array.ts'
 
 const TYPE_NAME = 'numpy.ndarray'
 const NUMPY_DOT = 3
 const MAX_ITEMS_PER_PIECE = 100_000
 
-/**
- * Arrays that the receiver downloads: a `.npz` file each (fobs.md §8.4, §11.2).
- * @param options with a native `crc32`, which is most of the work on an item
- */
-export function createNumpyReference(options: NpzOptions = {}): ReferenceKind {
-  const read = (piece: BytePart, _limits: FobsLimits, { checksums }: ItemOptions = {}) =>
-    parseNpz(piece, { ...options, checksums, maxEntries: MAX_ITEMS_PER_PIECE })
-  return {
-    dot: NUMPY_DOT,
-    encodeItem(id, value, { checksums } = {}) {
-      if (!(value instanceof Tensor))
-        throw new FobsError('ERR_FOBS_ENCODE', `item ${id} is no tensor`)
-      return encodeNpz([[id, value]], { ...options, checksums })
-    },
-    decodeItem: read,
-    decodeStoredItem: read,
-  }
+/** Arrays that the receiver downloads: a `.npz` file each (fobs.md §8.4, §11.2). */
+export const numpyReference: ReferenceKind = {
+  dot: NUMPY_DOT,
+  encodeItem(id, value, { checksums } = {}) {
+    if (!(value instanceof Tensor))
+      throw new FobsError('ERR_FOBS_ENCODE', `item ${id} is no tensor`)
+    return encodeNpz([[id, value]], { checksums })
+  },
+  decodeItem: readItems,
+  decodeStoredItem: readItems,
 }
-
-/** {@link createNumpyReference} with checksums in JavaScript. */
-export const numpyReference: ReferenceKind = createNumpyReference()
 
 /**
  * `numpy.ndarray` as a `Tensor`: a view on the payload where it is aligned, C-ordered and little-endian, else a
  * copy. Types that tensors do not have become a `RawArray`.
  */
-export function createNdarrayCodec(reference: ReferenceKind): FobsCodec<Tensor | RawArray> {
-  return arrayCodec(reference, tensorOrRaw)
-}
+export const ndarrayCodec: FobsCodec<Tensor | RawArray> = arrayCodec(tensorOrRaw)
 
 /** `numpy.ndarray` as a `RawArray` always, which encodes to the same bytes again; by reference as a `Tensor`. */
 export const relayedArrayCodec: FobsCodec<Tensor | RawArray> = arrayCodec(
-  numpyReference,
   (file) => new RawArray(file),
 )
 
 function arrayCodec(
-  reference: ReferenceKind,
   readNative: (file: Uint8Array) => Tensor | RawArray,
 ): FobsCodec<Tensor | RawArray> {
   return {
@@ -66,7 +52,7 @@ function arrayCodec(
     // PyTorch's tensors have a type of their own, and bfloat16 exists only there.
     handles: (array) =>
       array instanceof RawArray || (array.framework !== 'torch' && array.dtype !== 'bfloat16'),
-    reference,
+    reference: numpyReference,
     compose: (data, context) => readArrayData(TYPE_NAME, NUMPY_DOT, data, context, readNative),
     decompose(array, context) {
       // Raw arrays may be of any type, so they are always in the message.
@@ -122,4 +108,12 @@ function tensorOrRaw(file: Uint8Array): Tensor | RawArray {
     if (hasCode(error, 'ERR_NPY_DTYPE')) return new RawArray(file)
     throw error
   }
+}
+
+function readItems(
+  piece: BytePart,
+  _limits: FobsLimits,
+  { checksums }: ItemOptions = {},
+): Map<string, Tensor> {
+  return parseNpz(piece, { checksums, maxEntries: MAX_ITEMS_PER_PIECE })
 }

@@ -1,9 +1,8 @@
-import { crc32 } from 'node:zlib'
 import { coreCodecs, createFobsRegistry, type FobsRegistry } from '@hanse/fobs'
-import { createLearningCodecs, edgeCodecs } from '@hanse/learning'
+import { edgeCodecs, learningCodecs } from '@hanse/learning'
 import { platformCodecs } from '@hanse/session'
 
 /** Types that a server's job may receive from its sites (`spec/fobs.md` §9.5). */
 export function serverJobRegistry(): FobsRegistry {
-  return createFobsRegistry(coreCodecs, platformCodecs, createLearningCodecs({ crc32 }), edgeCodecs)
+  return createFobsRegistry(coreCodecs, platformCodecs, learningCodecs, edgeCodecs)
 }

@@ -1,6 +1,5 @@
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
-import { crc32 } from 'node:zlib'
 import { createCell } from '@hanse/cellnet'
 import { systemClock } from '@hanse/contract'
 import { pipeConnection } from '@hanse/driver-tcp'
@@ -11,7 +10,7 @@ import {
   findClientPackages,
   openParentPipe,
 } from '@hanse/launcher-process'
-import { createLearningCodecs, edgeCodecs, setArraysAside } from '@hanse/learning'
+import { edgeCodecs, learningCodecs, setArraysAside } from '@hanse/learning'
 import { createPinoLogger, isLogLevel } from '@hanse/logger-pino'
 import { adminCodecs, jobCell, platformCodecs } from '@hanse/session'
 import { openArrayFile } from '@hanse/store-file'
@@ -36,13 +35,7 @@ const logger = createPinoLogger({ level: isLogLevel(run.logLevel) ? run.logLevel
 const arrays = await openArrayFile(join(folder, 'spool'))
 const cell = createCell(jobCell(run.siteCell, run.jobId), {
   drivers: [],
-  registry: createFobsRegistry(
-    coreCodecs,
-    platformCodecs,
-    adminCodecs,
-    createLearningCodecs({ crc32 }),
-    edgeCodecs,
-  ),
+  registry: createFobsRegistry(coreCodecs, platformCodecs, adminCodecs, learningCodecs, edgeCodecs),
   clock,
   logger,
   setAside: setArraysAside(arrays, logger),

@@ -43,12 +43,22 @@ export async function describeMachine(stock: StockInstallation | undefined): Pro
   }
 }
 
+/** With `-dirty` if what is measured was changed since; docs and published numbers are not. */
 async function commit(): Promise<string> {
-  try {
-    const { stdout } = await promisify(execFile)('git', ['describe', '--always', '--dirty'], {
-      cwd: import.meta.dirname,
-    })
+  const git = async (...args: string[]): Promise<string> => {
+    const { stdout } = await promisify(execFile)('git', args, { cwd: import.meta.dirname })
     return stdout.trim()
+  }
+  try {
+    const changes = await git(
+      'status',
+      '--porcelain',
+      '--',
+      ':/',
+      ':!/docs',
+      ':!/benchmarks/*.json',
+    )
+    return `${await git('rev-parse', '--short', 'HEAD')}${changes === '' ? '' : '-dirty'}`
   } catch {
     return 'unknown'
   }

@@ -4,6 +4,7 @@ import { platformCodecs, Shareable } from '@hanse/session'
 import { parseNpz, parseSafetensors, Tensor } from '@hanse/tensor'
 import { describe, expect, it } from 'vitest'
 import { type InMemoryRunOptions, runInMemory, type Trainer } from '../../test/in-memory-run.ts'
+import { MemoryFiles } from '../../test/memory-files.ts'
 import { MemorySpools } from '../../test/memory-spools.ts'
 import { learningCodecs } from '../codecs/codec-lists.ts'
 import type { RunEvent } from '../components/run-events.ts'
@@ -69,6 +70,22 @@ const failure = async (running: Promise<unknown>): Promise<string> => {
     return messageOf(thrown)
   }
   throw new Error('the run did not fail')
+}
+
+/** Writes only once it is opened, or fails then. */
+class SlowFiles extends MemoryFiles {
+  readonly #gate = Promise.withResolvers<void>()
+
+  open(failure?: Error): void {
+    if (failure === undefined) this.#gate.resolve()
+    else this.#gate.reject(failure)
+    this.#gate.promise.catch(() => {})
+  }
+
+  override async write(...args: Parameters<MemoryFiles['write']>): Promise<void> {
+    await this.#gate.promise
+    await super.write(...args)
+  }
 }
 
 const of = <Type extends RunEvent['type']>(events: readonly RunEvent[], type: Type) =>
@@ -366,6 +383,46 @@ describe('FedAvg', () => {
     expect([...silent.files.content.keys()]).toEqual(['global_model.safetensors'])
   })
 
+  it('begins a round while the model of the one before is being saved, and ends when all are', async () => {
+    const files = new SlowFiles()
+    const started: number[] = []
+    const { events } = await run(
+      { num_rounds: 3 },
+      (task) => {
+        const round = shareableToModel(task.data).currentRound ?? -1
+        started.push(round)
+        // Nothing is written before the second round: the first one's save is still under way then.
+        if (round === 1) files.open()
+        return reply({ w: f32(round) })
+      },
+      { files },
+    )
+    expect(started).toEqual([0, 0, 1, 1, 2, 2])
+    expect(of(events, 'model-saved').map(({ round }) => round)).toEqual([0, 1, 2])
+    expect(events.at(-1)?.type).toBe('run-ending')
+    const saved = parseSafetensors(files.content.get('global_model.safetensors')!)
+    expect(saved.tensors.get('w')).toEqual(f32(2))
+    expect(saved.metadata.get('round')).toBe('2')
+  })
+
+  it('fails with what went wrong with a save, whatever came after', async () => {
+    const files = new SlowFiles()
+    files.open(new Error('disk full'))
+    const rounds: number[] = []
+    const text = await failure(
+      run(
+        { num_rounds: 5 },
+        (task) => {
+          rounds.push(shareableToModel(task.data).currentRound ?? -1)
+          return reply({ w: f32(1) })
+        },
+        { files },
+      ),
+    )
+    expect(text).toContain('disk full')
+    expect(Math.max(...rounds)).toBe(1)
+  })
+
   it('tells in order what happens', async () => {
     const { events } = await run({ num_clients: 1 }, () => reply({ w: f32(1) }), { sites: ['a'] })
     expect(events.map(({ type }) => type)).toEqual([
@@ -378,8 +435,8 @@ describe('FedAvg', () => {
       'before-aggregation',
       'after-aggregation',
       'model-updated',
-      'model-saved',
       'round-finished',
+      'model-saved',
       'training-finished',
       'run-ending',
     ])

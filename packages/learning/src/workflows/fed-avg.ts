@@ -17,11 +17,13 @@ import {
   modelToShareable,
   shareableToModel,
 } from '../model/fl-model.ts'
+import type { Learnable } from '../model/learnable.ts'
 import { taskReturnCode } from '../model/return-codes.ts'
 import { awaitTask } from './await-task.ts'
 import { encodeFLModel } from './encode-fl-model.ts'
 import type { FedAvgExtension } from './fed-avg-extension.ts'
 import { addDifference, differenceMisfit } from './model-difference.ts'
+import { ModelSaves } from './model-saves.ts'
 import { failureText, ResultErrors } from './result-errors.ts'
 import { saveGlobalModel } from './save-global-model.ts'
 import { EarlyStopping, type StopCondition } from './stop-condition.ts'
@@ -65,6 +67,14 @@ interface Part {
   readonly metrics: ReadonlyMap<string, number> | undefined
 }
 
+/** What came out of a round, to be saved while the next one is under way. */
+interface RoundModel {
+  readonly model: FLModel
+  /** The same as persistors know it. */
+  readonly globalModel: Learnable
+  readonly round: number
+}
+
 interface Round {
   readonly number: number
   readonly store: ContributionStore
@@ -96,6 +106,7 @@ export class FedAvg implements Workflow {
     this.#settings.extension?.begin(state.globalModel.weights)
     await events.fire({ type: 'initial-model-loaded', model: state.globalModel })
     const stopping = stopCondition && new EarlyStopping(stopCondition, patience)
+    await using saves = new ModelSaves()
     let saved = false
     for (let round = startRound; round < startRound + numRounds; round++) {
       context.signal.throwIfAborted()
@@ -104,7 +115,8 @@ export class FedAvg implements Workflow {
       model = next
       const verdict = stopping?.judge(metrics)
       if (verdict === undefined || verdict.better) {
-        await this.#save(context, persistor, model, round)
+        const { globalModel } = state
+        await saves.begin(() => this.#save(context, persistor, { model: next, globalModel, round }))
         saved = true
       }
       await events.fire({ type: 'round-finished', round, totalRounds: numRounds })
@@ -113,6 +125,7 @@ export class FedAvg implements Workflow {
         break
       }
     }
+    await saves.done()
     if (!saved && state.currentRound !== undefined) {
       context.log.warn('no site reported the metric of stop_cond: the last model is kept', {
         condition: stopCondition?.text,
@@ -387,16 +400,14 @@ export class FedAvg implements Workflow {
   async #save(
     context: WorkflowContext,
     persistor: Persistor | undefined,
-    model: FLModel,
-    round: number,
+    { model, globalModel, round }: RoundModel,
   ): Promise<void> {
-    const { state, events } = context
-    await saveGlobalModel(context, state.globalModel, round)
+    await saveGlobalModel(context, globalModel, round)
     const path =
       persistor === undefined
         ? await this.#saveAlone(context, model, round)
-        : await persistor.save(state.globalModel)
-    if (path !== undefined) await events.fire({ type: 'model-saved', round, path })
+        : await persistor.save(globalModel)
+    if (path !== undefined) await context.events.fire({ type: 'model-saved', round, path })
   }
 
   async #saveAlone(

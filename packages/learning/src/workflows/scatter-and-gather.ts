@@ -16,8 +16,10 @@ import type { WorkflowContext } from '../components/run-context.ts'
 import { LearningError } from '../learning-error.ts'
 import { carriesDxo, type Dxo, isValueMap, readDxo } from '../model/dxo.ts'
 import { META } from '../model/fl-model.ts'
+import type { Learnable } from '../model/learnable.ts'
 import { taskReturnCode } from '../model/return-codes.ts'
 import { awaitTask } from './await-task.ts'
+import { ModelSaves } from './model-saves.ts'
 import { failureText, ResultErrors } from './result-errors.ts'
 import { roundTask } from './round-task.ts'
 import { saveGlobalModel } from './save-global-model.ts'
@@ -84,15 +86,19 @@ export class ScatterAndGather implements Workflow {
     await events.fire({ type: 'initial-model-loaded', model: state.globalModel })
     await events.fire({ type: 'training-started', workflow: workflowId })
     const last = startRound + numRounds - 1
+    await using saves = new ModelSaves()
     for (let round = startRound; round <= last; round++) {
       context.signal.throwIfAborted()
       state.currentRound = round
       await this.#round(context, parts, round)
       const isDue = persistEveryRounds > 0 && (round - startRound + 1) % persistEveryRounds === 0
-      if (isDue || round === last) await this.#save(context, parts.persistor, round)
+      const { globalModel } = state
+      if (isDue || round === last)
+        await saves.begin(() => this.#save(context, parts.persistor, globalModel, round))
       await events.fire({ type: 'round-finished', round, totalRounds: numRounds })
       await parts.aggregator.reset()
     }
+    await saves.done()
     await events.fire({ type: 'training-finished', workflow: workflowId, model: state.globalModel })
   }
 
@@ -224,12 +230,12 @@ export class ScatterAndGather implements Workflow {
   async #save(
     context: WorkflowContext,
     persistor: Persistor | undefined,
+    model: Learnable,
     round: number,
   ): Promise<void> {
-    const { state, events } = context
-    await saveGlobalModel(context, state.globalModel, round)
-    const path = await persistor?.save(state.globalModel)
-    if (path !== undefined) await events.fire({ type: 'model-saved', round, path })
+    await saveGlobalModel(context, model, round)
+    const path = await persistor?.save(model)
+    if (path !== undefined) await context.events.fire({ type: 'model-saved', round, path })
   }
 }
 

@@ -4,6 +4,8 @@ import { within } from './within.ts'
 const PREFIX_BYTES = 16
 const PING = 6
 const LOOK_EVERY_MS = 20
+/** A stock listener may greet before it has registered us, and drops what comes in between (`spec/transport.md` §3.2). */
+const AGAIN_AFTER_MS = 1_000
 
 /** The sign of life that any cell answers, login or not, whatever is in it (`spec/transport.md` §3.3). */
 export function pingFrame(bytes: number): Uint8Array {
@@ -26,11 +28,15 @@ export async function answers(
   const before = connection.bytesReceived
   let timer: Disposable | undefined
   const isAnswered = await within<boolean>(clock, timeoutMs, (report) => {
-    const look = (): void => {
-      if (connection.bytesReceived > before) report(true)
-      else timer = clock.setTimer(LOOK_EVERY_MS, look)
+    const ask = (): void => {
+      const again = clock.now() + AGAIN_AFTER_MS
+      const look = (): void => {
+        if (connection.bytesReceived > before) report(true)
+        else timer = clock.setTimer(LOOK_EVERY_MS, clock.now() < again ? look : ask)
+      }
+      connection.send([frame]).then(look, () => report(false))
     }
-    connection.send([frame]).then(look, () => report(false))
+    ask()
   })
   timer?.[Symbol.dispose]()
   return isAnswered === true

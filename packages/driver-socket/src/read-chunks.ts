@@ -27,7 +27,10 @@ export function readChunks(stream: Duplex, onChunk: (chunk: Uint8Array) => void)
   stream.once('close', resolve)
   stream.once('error', reject)
   const buffer = new Uint8Array(CHUNK_BYTES)
-  const filled = (length: number): void => take(buffer.subarray(0, length))
+  const filled = (length: number): boolean => {
+    take(buffer.subarray(0, length))
+    return !failed
+  }
   if (stream instanceof Socket && readInto(stream, { space: () => buffer, filled })) {
     const early: Uint8Array | null = stream.read()
     if (early !== null) take(early)

@@ -3,8 +3,8 @@ import type { Socket } from 'node:net'
 export interface ReadInto {
   /** Where the next bytes are to be read to; at least one long. Asked for after every read. */
   space(): Uint8Array
-  /** So many bytes are in the last {@link space}. */
-  filled(length: number): void
+  /** So many bytes are in the last {@link space}. @returns false to read no more before the socket is resumed */
+  filled(length: number): boolean
 }
 
 /**

@@ -160,12 +160,14 @@ export class StreamConnection implements Connection {
       chunks.push(chunk)
       this.#deliver(receiver)
     }
-    const filled = (length: number): void => {
-      if (this.#state !== 'open') return
+    const filled = (length: number): boolean => {
+      if (this.#state !== 'open') return true
       this.#bytesReceived += length
       chunks.filled(length)
       this.#deliver(receiver)
       chunks.keep()
+      // A pause right after a resume may not have come through.
+      return !this.#delivering
     }
     if (!(stream instanceof Socket && readInto(stream, { space: () => chunks.space(), filled }))) {
       stream.on('data', push)

@@ -179,7 +179,7 @@ function takePiece(frame: QueuedFrame): { readonly bytes: Uint8Array; readonly i
   frame.left -= bytes
   const [only] = views
   if (only !== undefined && views.length === 1) return { bytes: only, isOurs: false }
-  const joined = frameMemory.takeSpare(bytes) ?? frameMemory.take(bytes)
+  const joined = frameMemory.take(bytes)
   let at = 0
   for (const view of views) {
     joined.set(view, at)

@@ -137,9 +137,7 @@ export class ChunkQueue {
       // What lies in one chunk is not copied at all.
       if (first.bytes.length >= this.#wanted) return
       const isDue = this.#length >= this.#wanted * GATHER_SHARE
-      this.#joined =
-        this.#memory.takeSpare(this.#wanted) ??
-        (isDue ? this.#memory.take(this.#wanted) : undefined)
+      this.#joined = isDue ? this.#memory.take(this.#wanted) : this.#memory.takeSpare(this.#wanted)
       if (this.#joined === undefined) return
     }
     this.#fill(this.#joined)

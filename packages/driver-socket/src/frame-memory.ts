@@ -20,11 +20,16 @@ export class FrameMemory {
     return buffer && this.#frameIn(buffer, length)
   }
 
-  /** Not zero-filled: every byte is overwritten before anybody sees it. No slice of a shared pool. */
+  /**
+   * The same, or new memory. Not zero-filled: every byte is overwritten before anybody sees it. No slice of a shared
+   * pool.
+   */
   take(length: number): Uint8Array {
-    return length <= LONG_FRAME_BYTES
-      ? new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
-      : this.#frameIn(Buffer.allocUnsafeSlow(capacityOf(length)).buffer, length)
+    if (length <= LONG_FRAME_BYTES) return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
+    return (
+      this.takeSpare(length) ??
+      this.#frameIn(Buffer.allocUnsafeSlow(capacityOf(length)).buffer, length)
+    )
   }
 
   /**

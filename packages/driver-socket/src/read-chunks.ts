@@ -31,10 +31,8 @@ export function readChunks(stream: Duplex, onChunk: (chunk: Uint8Array) => void)
     take(buffer.subarray(0, length))
     return !failed
   }
-  if (stream instanceof Socket && readInto(stream, { space: () => buffer, filled })) {
-    const early: Uint8Array | null = stream.read()
-    if (early !== null) take(early)
-    if (!failed) stream.resume()
-  } else stream.on('data', take)
+  if (!(stream instanceof Socket && readInto(stream, { space: () => buffer, filled })))
+    stream.on('data', take)
+  else if (!failed) stream.resume()
   return promise
 }

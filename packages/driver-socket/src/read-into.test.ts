@@ -33,17 +33,21 @@ async function listening(server: Server): Promise<number> {
 
 const TEXT = 'more than sixteen bytes at a time'
 
+async function expectBothToRead(accepted: Socket, dialled: Socket): Promise<void> {
+  accepted.end(TEXT)
+  dialled.write(TEXT)
+  const answer = readAll(dialled)
+  dialled.end()
+  expect(await Promise.all([readAll(accepted), answer])).toEqual([TEXT, TEXT])
+}
+
 // If one of these fails after an update of Node, links still work: they take new memory for every read.
 describe('readInto, with the Node that we run on', () => {
   it('serves sockets that were accepted and dialled', async () => {
     const server = createServer()
     const dialled = connect(await listening(server), '127.0.0.1')
     const [accepted] = (await once(server, 'connection')) as [Socket]
-    accepted.end(TEXT)
-    dialled.write(TEXT)
-    const answer = readAll(dialled)
-    dialled.end()
-    expect(await Promise.all([readAll(accepted), answer])).toEqual([TEXT, TEXT])
+    await expectBothToRead(accepted, dialled)
     server.close()
   })
 
@@ -55,11 +59,7 @@ describe('readInto, with the Node that we run on', () => {
     const raw = connect(port, '127.0.0.1')
     const dialled = connectTls({ socket: raw, ca, servername: 'localhost' })
     const [accepted] = (await once(server, 'secureConnection')) as [Socket]
-    accepted.end(TEXT)
-    dialled.write(TEXT)
-    const answer = readAll(dialled)
-    dialled.end()
-    expect(await Promise.all([readAll(accepted), answer])).toEqual([TEXT, TEXT])
+    await expectBothToRead(accepted, dialled)
     server.close()
   })
 
@@ -70,6 +70,18 @@ describe('readInto, with the Node that we run on', () => {
     const pipe = child.stdio[3]
     if (!(pipe instanceof Socket)) throw new TypeError('the pipe is no socket')
     expect(await readAll(pipe)).toBe(TEXT)
+  })
+
+  it('hands over first what the stream had taken charge of', async () => {
+    const server = createServer()
+    const dialled = connect(await listening(server), '127.0.0.1')
+    const [accepted] = (await once(server, 'connection')) as [Socket]
+    accepted.pause()
+    accepted.unshift(TEXT)
+    dialled.end(TEXT)
+    expect(await readAll(accepted)).toBe(TEXT + TEXT)
+    dialled.destroy()
+    server.close()
   })
 
   it('leaves a socket alone that has no handle', () => {

@@ -169,14 +169,9 @@ export class StreamConnection implements Connection {
       // A pause right after a resume may not have come through.
       return !this.#delivering
     }
-    if (!(stream instanceof Socket && readInto(stream, { space: () => chunks.space(), filled }))) {
+    if (!(stream instanceof Socket && readInto(stream, { space: () => chunks.space(), filled })))
       stream.on('data', push)
-      return
-    }
-    // Of what came before, the stream itself took charge.
-    const early: Uint8Array | null = stream.read()
-    if (early !== null) push(early)
-    if (!this.#delivering) stream.resume()
+    else if (!this.#delivering) stream.resume()
   }
 
   /** Lets what was queued go out and the peer see an orderly end, as far as the close timeout allows. */

@@ -16,11 +16,6 @@ const TABLES = (() => {
 
 type Crc32 = (bytes: Uint8Array, previous?: number) => number
 
-/** The checksum of zip files, over bytes that follow those of checksum `previous`: Node's, where we run on it. */
-export function crc32(bytes: Uint8Array, previous = 0): number {
-  return chosen(bytes, previous)
-}
-
 /** In JavaScript, which runs anywhere, at a fraction of the speed. */
 export function portableCrc32(bytes: Uint8Array, previous = 0): number {
   const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES as [
@@ -58,5 +53,6 @@ interface NodeLike {
   }
 }
 
-const chosen: Crc32 =
+/** The checksum of zip files, over bytes that follow those of checksum `previous`: Node's, where we run on it. */
+export const crc32: Crc32 =
   (globalThis as NodeLike).process?.getBuiltinModule?.('node:zlib')?.crc32 ?? portableCrc32
